@@ -1,0 +1,194 @@
+/**
+ * Port: where one ledger keeps its entries. The engine sequences, hashes and proves; a storage stores. The suite in
+ * src/testing/storage-suite.ts checks each sentence below on every implementation.
+ */
+
+/** One entry as stored. `entry` is the committed text; `body` and `disclosure` are what it commits to, while kept. */
+export interface StoredEntry {
+  readonly index: number;
+  /** Canonical entry text (FORMATS: entry). ASCII. */
+  readonly entry: string;
+  /** Canonical event text, exactly as committed; null once erased. */
+  readonly body: string | null;
+  /** 16 bytes per salt: one, or one per field in name order; null once erased. */
+  readonly salts: Uint8Array | null;
+  /** Scheme `fields` after an erasure: canonical `{"digests":{name:hex},"disclosed":{name:[salt,value]}}`; else null. */
+  readonly disclosure: string | null;
+}
+
+/** A stored entry whose text columns are the raw stored bytes: what verification reads, so that no decoder hides a byte. */
+export interface RawEntry {
+  readonly index: number;
+  readonly entry: Uint8Array | null;
+  readonly body: Uint8Array | null;
+  readonly salts: Uint8Array | null;
+  readonly disclosure: Uint8Array | null;
+}
+
+/** A full tile: 256 hashes of one level, 8,192 bytes. Partial tiles are never stored: the engine derives them. */
+export interface StoredTile {
+  readonly level: number;
+  readonly index: number;
+  readonly hashes: Uint8Array;
+}
+
+/** Membership filter over the searchable terms of one full block of 256 entries (ledger/block-filter.ts). Derived data. */
+export interface StoredFilter {
+  readonly block: number;
+  readonly bits: Uint8Array;
+}
+
+/** What remains of an `id` once its entry is erased: enough to refuse it again, not to read it. */
+export interface ErasedId {
+  readonly index: number;
+  readonly digest: Uint8Array;
+  readonly salt: Uint8Array;
+}
+
+export interface StoredCheckpoint {
+  readonly size: number;
+  readonly note: string;
+}
+
+/** Replacement of the erasable columns of one entry. */
+export interface Redaction {
+  readonly index: number;
+  /** New `disclosure`; null erases everything. `body` and `salts` become null either way. */
+  readonly disclosure: string | null;
+  /** The id to forget: removed from the ids and remembered as an erased id. */
+  readonly id: string | null;
+  readonly erasedId: ErasedId | null;
+}
+
+/** One atomic change. `entries` continue the stored ones without a gap. */
+export interface Batch {
+  readonly entries: readonly StoredEntry[];
+  readonly tiles: readonly StoredTile[];
+  readonly filters: readonly StoredFilter[];
+  /** `id` → index of the new entries that carry one. */
+  readonly ids: readonly { readonly id: string; readonly index: number }[];
+  /** Indexes of the new entries of scheme `control`. */
+  readonly controls: readonly number[];
+  /** Filters replaced because an erasure changed their block; they exist already. */
+  readonly refilters?: readonly StoredFilter[];
+  readonly redactions?: readonly Redaction[];
+  /** Index of the erasure entry whose erased bytes must be purged from every file and log of the store. */
+  readonly purge?: number;
+}
+
+/** The right edge of the ledger, read under the write lock. */
+export interface StorageHead {
+  /** Number of entries. */
+  readonly size: number;
+  /** Text of the last entry; null when empty. */
+  readonly lastEntry: string | null;
+}
+
+/** What the engine needs to know under the lock, fetched before the plan runs. */
+export interface CommitReads {
+  /** Idempotency keys to look up. */
+  readonly ids: readonly string[];
+  /** Digests of idempotency keys to look up among the erased ones; same order as `ids`. */
+  readonly idDigests: readonly Uint8Array[];
+  /** Entries to read. */
+  readonly indexes: readonly number[];
+}
+
+export interface CommitView {
+  readonly head: StorageHead;
+  /** Stored entry of each known id. */
+  readonly byId: ReadonlyMap<string, StoredEntry>;
+  /** Those of `reads.ids` that belonged to an entry erased since, with its index. */
+  readonly erasedIds: ReadonlyMap<string, number>;
+  readonly byIndex: ReadonlyMap<number, StoredEntry>;
+}
+
+/** A term of a query that a filter can answer, or a JSON path test that it cannot. See ledger/query.ts. */
+export interface StorageCapabilities {
+  readonly name: "memory" | "sqlite" | "postgres" | string;
+  /** Survives the process. */
+  readonly durable: boolean;
+  /** Other processes may write the same ledger. */
+  readonly shared: boolean;
+  /** `commit` runs on the calling thread without yielding: the engine bounds its batches for the event loop. */
+  readonly synchronous: boolean;
+  /** Where the ledger is, for messages and for the reader's state: an absolute path or a URL without secrets. */
+  readonly location: string;
+}
+
+/** Counts of the derived and side tables, so that verification can prove there is nothing else. */
+export interface SideTables {
+  readonly tiles: number;
+  readonly filters: number;
+  readonly ids: number;
+  readonly controls: readonly number[];
+  readonly erasedIds: readonly ErasedId[];
+  readonly checkpoints: readonly StoredCheckpoint[];
+  /** Erasure entries whose bytes are still to be purged. */
+  readonly purges: readonly number[];
+  /** What is in the store and should not be: altered schema, rows that no reader expects. One sentence each. */
+  readonly anomalies: readonly string[];
+}
+
+/** A stable view: what it shows does not change while it is open, whatever is appended. Reads never block writers. */
+export interface StorageSnapshot {
+  readonly head: StorageHead;
+  /** Raw entries of `first ≤ index < end`, ascending, in pages; rows that are missing are simply absent. */
+  readRaw(first: number, end: number): Iterable<readonly RawEntry[]> | AsyncIterable<readonly RawEntry[]>;
+  /** Stored full tile, or undefined. */
+  readTile(level: number, index: number): Promise<Uint8Array | undefined> | Uint8Array | undefined;
+  readFilter(block: number): Promise<Uint8Array | undefined> | Uint8Array | undefined;
+  /** Index stored for an id, or undefined. */
+  readId(id: string): Promise<number | undefined> | number | undefined;
+  sideTables(): Promise<SideTables>;
+  close(): Promise<void>;
+}
+
+export interface LedgerStorage {
+  readonly capabilities: StorageCapabilities;
+
+  /**
+   * Creates the ledger: runs `plan` under the write lock if the store is empty, and commits its batch (index 0 = genesis).
+   * Returns false, without running it, if a ledger is there already. Two processes may race: one creates, the other gets
+   * false. Errors: `foreign-database` (holds something else, untouched), `newer-format`, `read-only`, `storage-*`.
+   */
+  create(plan: () => Promise<Batch> | Batch): Promise<boolean>;
+
+  /** Right edge now. `{ size: 0, lastEntry: null }` when no ledger is there. */
+  head(): Promise<StorageHead>;
+
+  /**
+   * Runs the synchronous `plan` under the store's write lock and commits its batch atomically; durable when it resolves.
+   * The plan may run again (after a lost compare-and-swap), so it must not have effects. When it returns undefined
+   * nothing is written. Resolves with whether a batch was committed. Other processes' commits are seen. Errors:
+   * `storage-busy` (another writer held the lock for too long), `storage-full`, `storage-io`, `read-only`: nothing changed;
+   * `outcome-unknown`: the commit may or may not have happened.
+   */
+  commit(reads: CommitReads, plan: (view: CommitView) => Batch | undefined): Promise<boolean>;
+
+  /** Entries of `first ≤ index < end`, ascending. At most 4,096 at a time. */
+  readEntries(first: number, end: number): Promise<readonly StoredEntry[]>;
+  readTile(level: number, index: number): Promise<Uint8Array | undefined>;
+  /** Filters of `first ≤ block < end` that exist, ascending. */
+  readFilters(first: number, end: number): Promise<readonly StoredFilter[]>;
+  findById(id: string): Promise<StoredEntry | undefined>;
+  readControls(): Promise<readonly number[]>;
+
+  /** Stores a signed checkpoint. Same size and same note again is fine; the same size with another note is `invariant-broken`. */
+  putCheckpoint(checkpoint: StoredCheckpoint): Promise<void>;
+  latestCheckpoint(): Promise<StoredCheckpoint | undefined>;
+
+  /** Replaces all derived data (tiles, filters, ids, controls) by what `rebuild` yields, atomically, and mends guard triggers. */
+  rebuildDerived(rebuild: AsyncIterable<Batch> | Iterable<Batch>): Promise<void>;
+
+  /** Resolves when an entry with index ≥ `size` may exist, or on abort (rejects with `signal.reason`). Polling is fine. */
+  watch(size: number, signal?: AbortSignal): Promise<void>;
+
+  /** Tries to remove erased bytes from every file and log of the store. `pending` while a reader holds them back. */
+  purge(): Promise<"done" | "pending">;
+
+  snapshot(): Promise<StorageSnapshot>;
+
+  /** Idempotent. Pending commits have resolved before. */
+  close(): Promise<void>;
+}
