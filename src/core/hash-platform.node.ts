@@ -1,3 +1,4 @@
+import { Buffer } from "node:buffer";
 import { createHash, hash } from "node:crypto";
 import type { HashName } from "./hash.ts";
 
@@ -8,4 +9,30 @@ export function digestHex(name: HashName, data: Uint8Array | string): string {
 
 export function digestBytes(name: HashName, data: Uint8Array): Uint8Array {
   return createHash(name).update(data).digest();
+}
+
+/** A byte buffer that the functions below read and write; its content is undefined. */
+export function allocateScratch(sizeBytes: number): Uint8Array {
+  return Buffer.allocUnsafeSlow(sizeBytes);
+}
+
+/** Writes well-formed text as UTF-8 and returns the number of bytes. The room must suffice: 3 bytes for each code unit. */
+export function writeScratch(scratch: Uint8Array, text: string, offset: number): number {
+  return (scratch as Buffer).write(text, offset);
+}
+
+/** Text of the bytes `start ≤ i < end`, which are UTF-8, and ASCII alone when `ascii` says so. */
+export function readScratch(scratch: Uint8Array, start: number, end: number, ascii: boolean): string {
+  return (scratch as Buffer).toString(ascii ? "latin1" : "utf8", start, end);
+}
+
+export function utf8Bytes(text: string): number {
+  return Buffer.byteLength(text);
+}
+
+/** Writes SHA-256(data), 32 bytes, at `out[offset]`: the hash of the Merkle hot path, which allocates no array. */
+export function sha256Into(data: Uint8Array, out: Uint8Array, offset: number): void {
+  // One character per byte: the cheapest form in which crypto.hash hands a digest back (half the time of a Buffer).
+  const digest = hash("sha256", data, "binary");
+  for (let i = 0; i < 32; i++) out[offset + i] = digest.charCodeAt(i);
 }

@@ -5,6 +5,9 @@ import { encodeUtf8 } from "./encoding.ts";
 import type { HashName } from "./hash.ts";
 
 const FUNCTIONS: Readonly<Record<HashName, (data: Uint8Array) => Uint8Array>> = { sha256, sha512, "sha3-256": sha3_256 };
+const ENCODER = new TextEncoder();
+// The scratch holds only what this package wrote, so decoding cannot fail; a byte order mark must survive.
+const DECODER = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
 export function digestHex(name: HashName, data: Uint8Array | string): string {
   return bytesToHex(digestBytes(name, typeof data === "string" ? encodeUtf8(data) : data));
@@ -12,4 +15,33 @@ export function digestHex(name: HashName, data: Uint8Array | string): string {
 
 export function digestBytes(name: HashName, data: Uint8Array): Uint8Array {
   return FUNCTIONS[name](data);
+}
+
+/** A byte buffer that the functions below read and write; its content is undefined. */
+export function allocateScratch(sizeBytes: number): Uint8Array {
+  return new Uint8Array(sizeBytes);
+}
+
+/** Writes well-formed text as UTF-8 and returns the number of bytes. The room must suffice: 3 bytes for each code unit. */
+export function writeScratch(scratch: Uint8Array, text: string, offset: number): number {
+  return ENCODER.encodeInto(text, scratch.subarray(offset)).written;
+}
+
+/** Text of the bytes `start ≤ i < end`, which are UTF-8, and ASCII alone when `ascii` says so. */
+export function readScratch(scratch: Uint8Array, start: number, end: number, _ascii: boolean): string {
+  return DECODER.decode(scratch.subarray(start, end));
+}
+
+export function utf8Bytes(text: string): number {
+  let size = text.length;
+  for (let i = 0; i < text.length; i++) {
+    const unit = text.charCodeAt(i);
+    // Each unit beyond ASCII costs a byte more, beyond two-byte characters two more; a surrogate pair has four bytes.
+    if (unit > 0x7f) size += unit > 0x7ff && (unit < 0xd800 || unit > 0xdfff) ? 2 : 1;
+  }
+  return size;
+}
+
+export function sha256Into(data: Uint8Array, out: Uint8Array, offset: number): void {
+  out.set(sha256(data), offset);
 }
