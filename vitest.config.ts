@@ -20,7 +20,7 @@ export default defineConfig({
         extends: true,
         test: {
           name: "parallel",
-          include: ["src/**/*.test.ts", "test/**/*.test.ts"],
+          include: ["src/**/*.test.ts", "test/**/*.test.ts", "scripts/**/*.test.mjs"],
           exclude: [...serial, "**/node_modules/**"],
           sequence: { groupOrder: 0 },
         },
