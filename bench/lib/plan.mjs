@@ -1,0 +1,181 @@
+/**
+ * The steps of one round, in the order in which they run. Neighbours in this list are what is compared with each other, so
+ * that both meet the same state of the machine.
+ *
+ * A step is a child process that prints one JSON answer. `needs` names what must be there (a reason is printed otherwise);
+ * `makes` and `uses` name a ledger that one step leaves for others.
+ */
+
+const SIZES = { "1k": 1_000, "100k": 100_000, "1m": 1_000_000 };
+/** Entries appended before the clock starts, in our cases, the bound and Tessera alike: compilers and caches warm up. */
+const WARM_UP = 5_000;
+const WARM_UP_ONE = 200;
+const SCHEMES = ["event", "fields"];
+/** Windows of the fill of 1M entries that stand for "at 100k" and "at 1M". */
+const WINDOWS = [
+  ["at-100k", 50_000, 150_000],
+  ["at-1m", 900_000, 1_000_000],
+];
+
+function node(id, file, options, more = {}) {
+  return { id, kind: "node", file, options, needs: [], ...more };
+}
+
+function tallystick(id, options, more = {}) {
+  return node(id, "tallystick.mjs", options, { needs: ["tallystick"], ...more });
+}
+
+function python(id, file, options) {
+  return { id, kind: "python", file, options, needs: ["python"] };
+}
+
+function tessera(id, options) {
+  return { id, kind: "tessera", options, needs: ["tessera"] };
+}
+
+/** @param {{ full: boolean }} settings */
+export function createPlan({ full }) {
+  const ones = full ? 5_000 : 2_000;
+  const sizes = full ? ["1k", "100k", "1m"] : ["1k", "100k"];
+  const largest = full ? "1m" : "100k";
+  const steps = [];
+
+  for (const size of sizes) {
+    const entries = SIZES[size];
+    // 1,000 entries are what a short-lived process appends: it has no time to warm up, so neither side does.
+    const warmUp = size === "1k" ? 0 : WARM_UP;
+    const fill = { entries, warmUp, windows: size === "1m" ? WINDOWS : [] };
+    steps.push(
+      node(`bound-sqlite/batch/${size}`, "bound-sqlite.mjs", { mode: "prepared", rowsPerCommit: 1_000, ...fill }),
+    );
+    for (const scheme of SCHEMES) {
+      const id = `tallystick/append-many/${scheme}/${size}`;
+      steps.push(tallystick(id, { mode: "append-many", scheme, ...fill }, { makes: `${scheme}-${size}` }));
+    }
+    if (size === "100k") {
+      for (const scheme of SCHEMES) {
+        steps.push(
+          tallystick(`tallystick/append-concurrent/${scheme}/${size}`, { mode: "append-concurrent", scheme, ...fill }),
+        );
+      }
+      steps.push(
+        tallystick(`tallystick/append-many/event-with-id/${size}`, {
+          mode: "append-many",
+          scheme: "event",
+          ids: true,
+          ...fill,
+        }),
+      );
+      steps.push(
+        node(`bound-sqlite/multi-row/${size}`, "bound-sqlite.mjs", {
+          mode: "multi-row",
+          rowsPerCommit: 1_000,
+          ...fill,
+        }),
+      );
+      steps.push(tessera("tessera", { entries, warmUp, interval: "100ms", await: "index" }));
+      steps.push(tessera("tessera/interval-1s", { entries, warmUp, interval: "1s", await: "index" }));
+    }
+  }
+
+  steps.push(
+    node("bound-sqlite/one", "bound-sqlite.mjs", {
+      mode: "prepared",
+      rowsPerCommit: 1,
+      entries: ones,
+      warmUp: WARM_UP_ONE,
+    }),
+  );
+  for (const scheme of SCHEMES) {
+    steps.push(
+      tallystick(`tallystick/append-one/${scheme}`, { mode: "append-one", scheme, entries: ones, warmUp: WARM_UP_ONE }),
+    );
+  }
+  steps.push(
+    python("nexuscone/append-one", "nexuscone_bench.py", {
+      mode: "append-one",
+      entries: full ? 3_000 : 1_000,
+      warmUp: 100,
+    }),
+  );
+  steps.push(
+    python("nexuscone/append-concurrent", "nexuscone_bench.py", {
+      mode: "append-concurrent",
+      entries: full ? 3_000 : 1_000,
+      warmUp: 100,
+    }),
+  );
+  steps.push(
+    python("signledger/append-one", "signledger_bench.py", { mode: "append-one", entries: ones, warmUp: 100 }),
+  );
+  steps.push(
+    python("signledger/append-one-synced", "signledger_bench.py", {
+      mode: "append-one",
+      synchronous: "FULL",
+      entries: ones,
+      warmUp: 100,
+    }),
+  );
+  steps.push(
+    python("signledger/append-batch", "signledger_bench.py", { mode: "append-batch", entries: ones, warmUp: 100 }),
+  );
+  steps.push(
+    python("ai-audit-trail/append-one", "ai_audit_trail_bench.py", { mode: "append-one", entries: ones, warmUp: 100 }),
+  );
+  steps.push(
+    python("ai-audit-trail/append-batch", "ai_audit_trail_bench.py", {
+      mode: "append-batch",
+      entries: 10 * ones,
+      warmUp: 0,
+    }),
+  );
+
+  steps.push(node("bound-sha256", "bound-sha256.mjs", { entries: full ? 1_000_000 : 300_000 }));
+  for (const size of sizes.slice(1)) {
+    for (const scheme of SCHEMES) {
+      steps.push(
+        tallystick(`tallystick/verify/${scheme}/${size}`, { mode: "verify", scheme }, { uses: `${scheme}-${size}` }),
+      );
+    }
+  }
+  steps.push(python("nexuscone/verify", "nexuscone_bench.py", { mode: "verify", entries: 100_000, warmUp: 0 }));
+  steps.push(
+    python("signledger/verify", "signledger_bench.py", { mode: "verify", entries: full ? 20_000 : 5_000, warmUp: 100 }),
+  );
+  steps.push(
+    python("ai-audit-trail/verify", "ai_audit_trail_bench.py", {
+      mode: "verify",
+      entries: full ? 20_000 : 5_000,
+      warmUp: 100,
+    }),
+  );
+
+  for (const scheme of SCHEMES) {
+    const uses = `${scheme}-${largest}`;
+    steps.push(tallystick(`tallystick/open/${scheme}/${largest}`, { mode: "open", scheme }, { uses }));
+    steps.push(tallystick(`tallystick/prove/${scheme}/${largest}`, { mode: "prove", scheme, samples: 500 }, { uses }));
+    steps.push(
+      tallystick(`tallystick/loop-delay/${scheme}`, { mode: "loop-delay", scheme, entries: 10_000, warmUp: WARM_UP }),
+    );
+  }
+  steps.push(
+    node("tallystick/browser-bundle", "browser-bundle.mjs", {}, { needs: ["tallystick"], uses: `event-${largest}` }),
+  );
+  return steps;
+}
+
+/**
+ * Steps whose id is, or lies under, one of the names (`tallystick/verify`, `verify` and `nexuscone` all work), and those
+ * that make what they use.
+ */
+export function selectSteps(steps, names) {
+  if (names.length === 0) return steps;
+  const wanted = new Set();
+  for (const name of names) {
+    const found = steps.filter((step) => `/${step.id}/`.includes(`/${name}/`));
+    if (found.length === 0) throw new RangeError(`no case is called ${name}; --list shows them`);
+    for (const step of found) wanted.add(step.id);
+  }
+  const used = new Set(steps.filter((step) => wanted.has(step.id)).map((step) => step.uses));
+  return steps.filter((step) => wanted.has(step.id) || (step.makes !== undefined && used.has(step.makes)));
+}
