@@ -21,6 +21,11 @@ export function writeScratch(scratch: Uint8Array, text: string, offset: number):
   return (scratch as Buffer).write(text, offset);
 }
 
+/** Writes the bytes of hex text. */
+export function writeScratchHex(scratch: Uint8Array, hex: string, offset: number): number {
+  return (scratch as Buffer).write(hex, offset, "hex");
+}
+
 /** Text of the bytes `start ≤ i < end`, which are UTF-8, and ASCII alone when `ascii` says so. */
 export function readScratch(scratch: Uint8Array, start: number, end: number, ascii: boolean): string {
   return (scratch as Buffer).toString(ascii ? "latin1" : "utf8", start, end);

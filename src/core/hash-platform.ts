@@ -4,7 +4,11 @@ import { bytesToHex } from "@noble/hashes/utils.js";
 import { encodeUtf8 } from "./encoding.ts";
 import type { HashName } from "./hash.ts";
 
-const FUNCTIONS: Readonly<Record<HashName, (data: Uint8Array) => Uint8Array>> = { sha256, sha512, "sha3-256": sha3_256 };
+const FUNCTIONS: Readonly<Record<HashName, (data: Uint8Array) => Uint8Array>> = {
+  sha256,
+  sha512,
+  "sha3-256": sha3_256,
+};
 const ENCODER = new TextEncoder();
 // The scratch holds only what this package wrote, so decoding cannot fail; a byte order mark must survive.
 const DECODER = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
@@ -25,6 +29,13 @@ export function allocateScratch(sizeBytes: number): Uint8Array {
 /** Writes well-formed text as UTF-8 and returns the number of bytes. The room must suffice: 3 bytes for each code unit. */
 export function writeScratch(scratch: Uint8Array, text: string, offset: number): number {
   return ENCODER.encodeInto(text, scratch.subarray(offset)).written;
+}
+
+/** Writes the bytes of hex text. */
+export function writeScratchHex(scratch: Uint8Array, hex: string, offset: number): number {
+  const sizeBytes = hex.length / 2;
+  for (let i = 0; i < sizeBytes; i++) scratch[offset + i] = Number.parseInt(hex.slice(2 * i, 2 * i + 2), 16);
+  return sizeBytes;
 }
 
 /** Text of the bytes `start ≤ i < end`, which are UTF-8, and ASCII alone when `ascii` says so. */

@@ -1,0 +1,481 @@
+import { allocateScratch, readScratch, utf8Bytes, writeScratch } from "#hash-platform";
+import { MalformedError } from "./errors.ts";
+import { JSON_DEPTH_MAX, SAFE_INTEGER_MAX } from "./limits.ts";
+
+/**
+ * The canonical form (RFC 8785) of JavaScript values, written in one walk straight into a reused byte buffer.
+ *
+ * Appending lives on this function, so it is built for speed: member names are sorted once per object *shape*, not once per
+ * object (see `Shape`), and every member is read exactly once, so that what is validated is what is written.
+ */
+
+export interface WrittenJson {
+  readonly text: string;
+  readonly sizeBytes: number;
+  /** True when the value was plain JSON: no `toJSON` was called, no `undefined` member was dropped, no class instance met. */
+  readonly plain: boolean;
+}
+
+/** Canonical bytes written before the walk gives up; the caller's own limit is checked on the exact size afterwards. */
+const WRITTEN_BYTES_MAX = 256 * 1024 * 1024;
+const SCRATCH_BYTES = 64 * 1024;
+/** A scratch that one large value made longer than this is dropped afterwards. */
+const SCRATCH_BYTES_KEPT = 1024 * 1024;
+/** Strings of more code units than this go through the native writer. */
+const SHORT_STRING_UNITS = 192;
+/** Shapes remembered, members of one shape, and units of its names: more is rare, and sorted one by one. */
+const SHAPES_MAX = 4096;
+const SHAPE_MEMBERS_MAX = 48;
+const SHAPE_NAME_UNITS_MAX = 48;
+
+let scratch = allocateScratch(SCRATCH_BYTES);
+let end = 0;
+let start = 0;
+let bytesMax = WRITTEN_BYTES_MAX;
+let ascii = true;
+let plain = true;
+let prototypeIsClean = true;
+/** Values of the members of the objects that are open, in the order in which they were read. */
+const pending: unknown[] = [];
+let pendingCount = 0;
+
+/**
+ * Writes `value` in canonical form. Errors: `unsupported-value`, `too-deep`, both with `details.pointer`; `event-too-large`
+ * when more than `sizeBytesMax` bytes would be written.
+ */
+export function writeCanonical(value: unknown, sizeBytesMax: number = WRITTEN_BYTES_MAX): WrittenJson {
+  // A toJSON or a getter may call back in here: like a stack, each call writes behind what is being written.
+  const outer = { start, bytesMax, ascii, plain, pendingCount };
+  start = end;
+  bytesMax = sizeBytesMax;
+  ascii = true;
+  plain = true;
+  prototypeIsClean = isClean();
+  try {
+    if (!writeValue(value, 1, "")) refuse("expected a JSON value, got undefined");
+    const sizeBytes = end - start;
+    if (sizeBytes > sizeBytesMax) throw tooLarge(sizeBytesMax);
+    return { text: readScratch(scratch, start, end, ascii), sizeBytes, plain };
+  } catch (error) {
+    throw error instanceof Refusal ? error.explain() : error;
+  } finally {
+    end = start;
+    pending.fill(undefined, outer.pendingCount, pendingCount);
+    ({ start, bytesMax, ascii, plain, pendingCount } = outer);
+    if (end === 0 && scratch.length > SCRATCH_BYTES_KEPT) scratch = allocateScratch(SCRATCH_BYTES);
+  }
+}
+
+/** What a walk found wrong; the open containers add their names to the path on the way out. */
+class Refusal extends Error {
+  readonly code: "unsupported-value" | "too-deep";
+  readonly names: string[] = [];
+  readonly holders: object[] = [];
+
+  constructor(code: "unsupported-value" | "too-deep", message: string) {
+    super(message);
+    this.code = code;
+  }
+
+  leave(holder: object, name: string): void {
+    this.names.push(name);
+    this.holders.push(holder);
+  }
+
+  explain(): MalformedError {
+    const holders = this.holders.reverse();
+    const names = this.names.reverse();
+    if (this.code === "too-deep") {
+      const again = holders.findIndex((holder, i) => holders.indexOf(holder) < i);
+      if (again > 0) {
+        const pointer = toPointer(names.slice(0, again));
+        return new MalformedError("unsupported-value", `${where(pointer)}: expected a JSON value, got a cycle`, {
+          details: { pointer },
+        });
+      }
+    }
+    const pointer = toPointer(names);
+    return new MalformedError(this.code, `${where(pointer)}: ${this.message}`, { details: { pointer } });
+  }
+}
+
+function refuse(message: string, code: "unsupported-value" | "too-deep" = "unsupported-value"): never {
+  throw new Refusal(code, message);
+}
+
+function tooLarge(sizeBytesMax: number): MalformedError {
+  return new MalformedError("event-too-large", `expected at most ${sizeBytesMax} bytes in canonical form`, {
+    details: { sizeBytesMax },
+  });
+}
+
+/** RFC 6901 pointer of a path of member names and array indexes; the empty path is the whole document. */
+export function toPointer(names: readonly string[]): string {
+  return names.map((name) => `/${name.replaceAll("~", "~0").replaceAll("/", "~1")}`).join("");
+}
+
+/** A pointer as messages show it. */
+export function where(pointer: string): string {
+  return pointer === "" ? "the whole value" : JSON.stringify(pointer);
+}
+
+/** False when something put enumerable members on `Object.prototype`: then `for in` would list them in every object. */
+function isClean(): boolean {
+  for (const _name in {}) return false;
+  return true;
+}
+
+/** Writes a value; false, and nothing, for `undefined`, which its holder drops or refuses. */
+function writeValue(value: unknown, depth: number, name: string): boolean {
+  if (typeof value === "string") {
+    writeString(value);
+    return true;
+  }
+  if (typeof value === "object" && value !== null) {
+    const toJson: unknown = (value as { toJSON?: unknown }).toJSON;
+    if (typeof toJson === "function") {
+      plain = false;
+      return writeResolved(resolve(value, toJson as ToJson, name), depth);
+    }
+    writeObject(value, depth);
+    return true;
+  }
+  if (value === undefined) return false;
+  writeAtom(value);
+  return true;
+}
+
+/** What `toJSON` gave is written as it is: JSON does not ask it for a `toJSON` again. */
+function writeResolved(value: unknown, depth: number): boolean {
+  if (value === undefined) return false;
+  if (typeof value === "string") writeString(value);
+  else if (typeof value === "object" && value !== null) writeObject(value, depth);
+  else writeAtom(value);
+  return true;
+}
+
+type ToJson = (this: object, name: string) => unknown;
+
+function resolve(value: object, toJson: ToJson, name: string): unknown {
+  // Its toJSON gives null, and a time that nobody meant would be committed as "no time".
+  if (tagOf(value) === "[object Date]" && Number.isNaN(Date.prototype.getTime.call(value)))
+    refuse("expected a valid date");
+  return toJson.call(value, name);
+}
+
+function writeAtom(value: unknown): void {
+  if (typeof value === "number") writeNumber(value);
+  else if (typeof value === "boolean") writeBytes(value ? TRUE : FALSE);
+  else if (value === null) writeBytes(NULL);
+  else refuse(`expected a JSON value, got a ${typeof value}`);
+}
+
+function writeNumber(value: number): void {
+  // Beyond 2^53 every double is an integer that two readers may hold differently; NaN fails both comparisons.
+  if (!(value <= SAFE_INTEGER_MAX && value >= -SAFE_INTEGER_MAX)) {
+    refuse(Number.isFinite(value) ? "expected an integer within ±(2^53-1)" : "expected a finite number");
+  }
+  // ECMAScript's shortest form is RFC 8785's, and it writes −0 as 0.
+  writeAscii(`${value}`);
+}
+
+function writeObject(value: object, depth: number): void {
+  if (depth > JSON_DEPTH_MAX) refuse(`expected at most ${JSON_DEPTH_MAX} open arrays and objects`, "too-deep");
+  if (Array.isArray(value)) {
+    writeArray(value, depth);
+    return;
+  }
+  const prototype: unknown = Object.getPrototypeOf(value);
+  if (prototype === Object.prototype || prototype === null) {
+    if (!prototypeIsClean || !writeShaped(value as Members, depth)) writeSorted(value as Members, depth);
+    return;
+  }
+  // Members of a class instance are its data, as in JSON; but a Map, a typed array or a Promise would come out empty or wrong.
+  const tag = tagOf(value);
+  if (tag !== "[object Object]") refuse(`expected a JSON value, got ${tag}`);
+  plain = false;
+  writeSorted(value as Members, depth);
+}
+
+type Members = { readonly [name: string]: unknown };
+
+function tagOf(value: object): string {
+  return Object.prototype.toString.call(value);
+}
+
+function writeArray(values: readonly unknown[], depth: number): void {
+  let i = 0;
+  try {
+    writeByte(0x5b);
+    for (; i < values.length; i++) {
+      if (i > 0) writeByte(0x2c);
+      const value = values[i];
+      if (typeof value === "string") writeString(value);
+      else if (!writeValue(value, depth + 1, `${i}`)) refuse("expected a JSON value, got undefined");
+    }
+    writeByte(0x5d);
+  } catch (error) {
+    if (error instanceof Refusal) error.leave(values, `${i}`);
+    throw error;
+  }
+}
+
+/**
+ * What is known about objects whose members come in one certain order. Shapes form a tree: each is its parent's with one
+ * more member, so that walking an object's members walks the tree, mostly over `lastName` without any look-up.
+ */
+interface Shape {
+  readonly parent: Shape | null;
+  readonly name: string;
+  readonly size: number;
+  readonly next: Map<string, Shape>;
+  lastName: string;
+  lastNext: Shape | null;
+  plan: Plan | null;
+}
+
+/** How to write an object of one shape: rows ascending by name. */
+interface Plan {
+  readonly names: readonly string[];
+  /** Where each of them comes in the order of the object's own members. */
+  readonly order: readonly number[];
+  /** `{"first":`, then `,"second":`, … */
+  readonly labels: readonly Uint8Array[];
+  readonly ascii: boolean;
+}
+
+let shapes = 0;
+let emptyShape: Shape = createShape(null, "");
+
+function createShape(parent: Shape | null, name: string): Shape {
+  return {
+    parent,
+    name,
+    size: parent === null ? 0 : parent.size + 1,
+    next: new Map(),
+    lastName: "",
+    lastNext: null,
+    plan: null,
+  };
+}
+
+function nextShape(shape: Shape, name: string): Shape | null {
+  let next = shape.next.get(name);
+  if (next === undefined) {
+    if (shape.size >= SHAPE_MEMBERS_MAX || name.length > SHAPE_NAME_UNITS_MAX) return null;
+    if (shapes >= SHAPES_MAX) {
+      // Names that never repeat must not fill the memory: forget all, and learn the common shapes again.
+      shapes = 0;
+      emptyShape = createShape(null, "");
+    }
+    next = createShape(shape, name);
+    shape.next.set(name, next);
+    shapes += 1;
+  }
+  shape.lastName = name;
+  shape.lastNext = next;
+  return next;
+}
+
+function createPlan(shape: Shape): Plan {
+  const own: string[] = [];
+  for (let at: Shape = shape; at.parent !== null; at = at.parent) own.push(at.name);
+  own.reverse();
+  const order = own.map((_name, i) => i).sort((a, b) => (own[a]! < own[b]! ? -1 : 1));
+  const names = order.map((i) => own[i]!);
+  const asciiBefore = ascii;
+  const first = end;
+  ascii = true;
+  try {
+    const labels = names.map((name) => {
+      end = first;
+      writeLabel(name);
+      // A copy: `slice` of a Buffer would be a view of the scratch.
+      return new Uint8Array(scratch.subarray(first, end));
+    });
+    return { names, order, labels, ascii };
+  } finally {
+    end = first;
+    ascii = asciiBefore;
+  }
+}
+
+/** Writes a plain object by its shape; false, and nothing, if it has too many or too long names for one. */
+function writeShaped(value: Members, depth: number): boolean {
+  const base = pendingCount;
+  let shape: Shape = emptyShape;
+  for (const name in value) {
+    const member = value[name];
+    if (member === undefined) {
+      plain = false;
+      continue;
+    }
+    const next = shape.lastName === name && shape.lastNext !== null ? shape.lastNext : nextShape(shape, name);
+    if (next === null) {
+      pendingCount = base;
+      return false;
+    }
+    shape = next;
+    pending[pendingCount++] = member;
+  }
+  let i = 0;
+  let plan = shape.plan;
+  try {
+    if (plan === null) {
+      plan = createPlan(shape);
+      shape.plan = plan;
+    }
+    if (!plan.ascii) ascii = false;
+    const { order, labels, names } = plan;
+    let separator = 0x7b;
+    for (; i < order.length; i++) {
+      const at = base + order[i]!;
+      const member = pending[at];
+      pending[at] = undefined;
+      const before = end;
+      writeByte(separator);
+      writeBytes(labels[i]!);
+      if (typeof member === "string") writeString(member);
+      else if (!writeValue(member, depth + 1, names[i]!)) {
+        end = before;
+        continue;
+      }
+      separator = 0x2c;
+    }
+    closeObject(separator);
+  } catch (error) {
+    // Without a plan it was a name that was refused, and the refusal names it already.
+    if (error instanceof Refusal && plan !== null) error.leave(value, plan.names[i]!);
+    throw error;
+  }
+  pendingCount = base;
+  return true;
+}
+
+/** Writes any object by sorting its own enumerable members. */
+function writeSorted(value: Members, depth: number): void {
+  const names = Object.keys(value);
+  const members = names.map((name) => value[name]);
+  const order = names.map((_name, i) => i).sort((a, b) => (names[a]! < names[b]! ? -1 : 1));
+  let separator = 0x7b;
+  for (const i of order) {
+    const name = names[i]!;
+    const member = members[i];
+    const before = end;
+    if (member === undefined) {
+      plain = false;
+      continue;
+    }
+    writeByte(separator);
+    writeLabel(name);
+    try {
+      if (writeValue(member, depth + 1, name)) separator = 0x2c;
+      else end = before;
+    } catch (error) {
+      if (error instanceof Refusal) error.leave(value, name);
+      throw error;
+    }
+  }
+  closeObject(separator);
+}
+
+function closeObject(separator: number): void {
+  if (separator === 0x7b) writeByte(separator);
+  writeByte(0x7d);
+}
+
+function writeLabel(name: string): void {
+  try {
+    // Assigning it sets the prototype in careless readers, so two readers would see two objects.
+    if (name === "__proto__") refuse('expected a member name other than "__proto__"');
+    writeString(name);
+    writeByte(0x3a);
+  } catch (error) {
+    if (error instanceof Refusal) error.names.push(name);
+    throw error;
+  }
+}
+
+const TRUE: Uint8Array = Uint8Array.of(0x74, 0x72, 0x75, 0x65);
+const FALSE: Uint8Array = Uint8Array.of(0x66, 0x61, 0x6c, 0x73, 0x65);
+const NULL: Uint8Array = Uint8Array.of(0x6e, 0x75, 0x6c, 0x6c);
+
+/** 1 for the ASCII units that stand for themselves inside a JSON string. */
+const UNESCAPED: Uint8Array = Uint8Array.from({ length: 128 }, (_, unit) =>
+  unit >= 0x20 && unit !== 0x22 && unit !== 0x5c ? 1 : 0,
+);
+
+/** With the `u` flag a pair is one character, so only halves without their other half match. */
+const LONE_SURROGATE = /\p{Surrogate}/u;
+
+/** Whether text has a UTF-8 form: no lone surrogates. */
+export function isWellFormed(text: string): boolean {
+  return !LONE_SURROGATE.test(text);
+}
+
+function reserve(sizeBytes: number): void {
+  if (end + sizeBytes > scratch.length) grow(sizeBytes);
+}
+
+function grow(sizeBytes: number): void {
+  if (end - start > bytesMax) throw tooLarge(bytesMax);
+  const longer = allocateScratch(Math.max(scratch.length * 2, end + sizeBytes));
+  longer.set(scratch.subarray(0, end));
+  scratch = longer;
+}
+
+function writeByte(byte: number): void {
+  reserve(1);
+  scratch[end++] = byte;
+}
+
+function writeBytes(bytes: Uint8Array): void {
+  const size = bytes.length;
+  reserve(size);
+  const target = scratch;
+  let at = end;
+  for (let i = 0; i < size; i++) target[at++] = bytes[i]!;
+  end = at;
+}
+
+function writeAscii(text: string): void {
+  const size = text.length;
+  reserve(size);
+  const target = scratch;
+  let at = end;
+  for (let i = 0; i < size; i++) target[at++] = text.charCodeAt(i);
+  end = at;
+}
+
+/** RFC 8785 §3.2.2.2, which is ECMAScript's own quoting for text without lone surrogates. */
+function writeString(text: string): void {
+  const size = text.length;
+  if (size > SHORT_STRING_UNITS) {
+    writeQuoted(text);
+    return;
+  }
+  reserve(size + 2);
+  const target = scratch;
+  let at = end;
+  target[at++] = 0x22;
+  for (let i = 0; i < size; i++) {
+    const unit = text.charCodeAt(i);
+    if (unit > 0x7f || UNESCAPED[unit] === 0) {
+      writeQuoted(text);
+      return;
+    }
+    target[at++] = unit;
+  }
+  target[at++] = 0x22;
+  end = at;
+}
+
+/** Long strings, and those with anything but plain ASCII, are rarer: the native writer quotes them. */
+function writeQuoted(text: string): void {
+  if (!isWellFormed(text)) refuse("expected well-formed text, got a lone surrogate");
+  const quoted = JSON.stringify(text);
+  const sizeBytes = utf8Bytes(quoted);
+  reserve(sizeBytes);
+  end += writeScratch(scratch, quoted, end);
+  if (sizeBytes !== quoted.length) ascii = false;
+}

@@ -1,0 +1,254 @@
+import { allocateScratch, digestHex, utf8Bytes, writeScratch, writeScratchHex } from "#hash-platform";
+import { canonicalize, compareNames, type JsonValue } from "./canonical-json.ts";
+import { isWellFormed } from "./canonical-writer.ts";
+import { MalformedError } from "./errors.ts";
+import { EVENT_MEMBERS, type Event, type JsonObject, validateEvent, validateMember } from "./event.ts";
+import { HASH_BYTES, type HashName } from "./hash.ts";
+import { FIELDS_MAX, SALT_BYTES } from "./limits.ts";
+
+export type { Scheme } from "./entry.ts";
+
+/** Salted commitments, which let content be withheld or erased while every proof still verifies. Normative: spec/commitment.md. */
+
+/** One field of a cut event. */
+export interface Field {
+  /** `action`, `payload.amount`, … */
+  readonly name: string;
+  /** JCS of the value. */
+  readonly value: string;
+}
+
+/** Salt (32 hex digits) and value of each field that a reader is shown, by name. */
+export type Disclosed = { readonly [name: string]: readonly [salt: string, value: JsonValue] };
+/** Hex field digest of each field that is withheld or erased, by name. */
+export type Digests = { readonly [name: string]: string };
+
+/** What the hash input begins with; the salt and the text follow. */
+interface Preimage {
+  readonly prefixBytes: number;
+  readonly scratch: Uint8Array;
+  /** `scratch.subarray(0, size)` by size: making a view costs a sixth of the hash. */
+  readonly views: (Uint8Array | undefined)[];
+}
+
+const SCRATCH_BYTES = 16 * 1024;
+const VIEWS_MAX = 2048;
+/** The longest prefix and a salt. */
+const PREFIX_BYTES_MAX = 40;
+
+function createPreimage(prefix: string, scratchBytes = SCRATCH_BYTES): Preimage {
+  const scratch = allocateScratch(scratchBytes);
+  return { prefixBytes: writeScratch(scratch, prefix, 0), scratch, views: [] };
+}
+
+const PREFIXES = {
+  event: "tallystick/v1/event\n",
+  control: "tallystick/v1/control\n",
+  field: "tallystick/v1/field\n",
+  fields: "tallystick/v1/fields\n",
+} as const;
+
+const PREIMAGES = {
+  event: createPreimage(PREFIXES.event),
+  control: createPreimage(PREFIXES.control),
+  field: createPreimage(PREFIXES.field),
+} as const;
+
+function saltedHash(hash: HashName, kind: keyof typeof PREIMAGES, salt: Uint8Array, text: string): string {
+  if (salt.length !== SALT_BYTES) throw new RangeError(`salt: expected ${SALT_BYTES} bytes, got ${salt.length}`);
+  let preimage: Preimage = PREIMAGES[kind];
+  if ((text.length + PREFIX_BYTES_MAX) * 3 > SCRATCH_BYTES) {
+    preimage = createPreimage(PREFIXES[kind], PREFIX_BYTES_MAX + utf8Bytes(text));
+  }
+  const { prefixBytes, scratch, views } = preimage;
+  for (let i = 0; i < SALT_BYTES; i++) scratch[prefixBytes + i] = salt[i]!;
+  const textOffset = prefixBytes + SALT_BYTES;
+  const size = textOffset + writeScratch(scratch, text, textOffset);
+  if (size > VIEWS_MAX) return digestHex(hash, scratch.subarray(0, size));
+  let view = views[size];
+  if (view === undefined) {
+    view = scratch.subarray(0, size);
+    views[size] = view;
+  }
+  return digestHex(hash, view);
+}
+
+/**
+ * Commitment of an event or a control event, in hex: H("tallystick/v1/<scheme>\n" ‖ salt ‖ body). The salt has 16 bytes, the body
+ * is the canonical form and well-formed.
+ */
+export function commitBody(hash: HashName, scheme: "event" | "control", salt: Uint8Array, body: string): string {
+  return saltedHash(hash, scheme, salt, body);
+}
+
+/** Digest of one field, in hex: H("tallystick/v1/field\n" ‖ salt ‖ JCS([name, value])). */
+export function fieldDigest(hash: HashName, salt: Uint8Array, field: Field): string {
+  return saltedHash(hash, "field", salt, `[${JSON.stringify(field.name)},${field.value}]`);
+}
+
+/**
+ * Commitment of scheme `fields`, in hex: H("tallystick/v1/fields\n" ‖ JCS(names) ‖ "\n" ‖ d_1 ‖ … ‖ d_n), with the digests in hex and
+ * both lists in the order of the names, which must be ascending.
+ */
+export function commitFields(hash: HashName, names: readonly string[], digests: readonly string[]): string {
+  if (names.length !== digests.length) {
+    throw new RangeError(`commitFields: expected a digest for each of ${names.length} names, got ${digests.length}`);
+  }
+  const head = `${PREFIXES.fields}${JSON.stringify(names)}\n`;
+  const bytes = allocateScratch(utf8Bytes(head) + digests.length * HASH_BYTES[hash]);
+  let end = writeScratch(bytes, head, 0);
+  for (const digest of digests) end += writeScratchHex(bytes, digest, end);
+  return digestHex(hash, bytes);
+}
+
+/** The members that are cut one level deeper. */
+const CUT_MEMBERS: ReadonlySet<string> = new Set(["payload", "context", "metadata"]);
+
+/**
+ * Fields of an event, ascending by name: each top-level member, and each member of a non-empty object in `payload`, `context`
+ * and `metadata`. Error: `malformed-event` beyond 1,024 fields.
+ */
+export function cutFields(event: Event): Field[] {
+  const fields: Field[] = [];
+  const members = event as unknown as JsonObject;
+  // No name of a member begins another, so cutting each in turn leaves the whole list ascending.
+  for (const member of EVENT_MEMBERS) {
+    const value = Object.hasOwn(members, member) ? members[member] : undefined;
+    if (value === undefined) continue;
+    if (!CUT_MEMBERS.has(member) || !isNonEmptyObject(value)) {
+      fields.push({ name: member, value: canonicalize(value) });
+      continue;
+    }
+    for (const name of Object.keys(value).sort(compareNames)) {
+      fields.push({ name: `${member}.${name}`, value: canonicalize(value[name]) });
+    }
+  }
+  if (fields.length > FIELDS_MAX) {
+    throw new MalformedError("malformed-event", `expected at most ${FIELDS_MAX} fields, got ${fields.length}`, {
+      details: { pointer: "" },
+    });
+  }
+  return fields;
+}
+
+function isNonEmptyObject(value: JsonValue | undefined): value is JsonObject {
+  if (typeof value !== "object" || value === null || Array.isArray(value)) return false;
+  for (const _name in value) return true;
+  return false;
+}
+
+/** Event of its fields: the inverse of `cutFields`. Errors: as `openDisclosure` for the names, `malformed-event` for the grammar. */
+export function assembleEvent(fields: readonly { readonly name: string; readonly value: JsonValue }[]): Event {
+  checkNames(fields.map((field) => field.name));
+  const event = assemble(fields);
+  validateEvent(event);
+  return event;
+}
+
+function assemble(fields: readonly { readonly name: string; readonly value: JsonValue }[]): JsonObject {
+  const event: Record<string, JsonValue> = {};
+  const cut: Record<string, Record<string, JsonValue>> = {};
+  for (const { name, value } of fields) {
+    const dot = name.indexOf(".");
+    if (dot < 0) {
+      event[name] = value;
+      continue;
+    }
+    const member = name.slice(0, dot);
+    const members = cut[member] ?? {};
+    if (cut[member] === undefined) {
+      cut[member] = members;
+      event[member] = members;
+    }
+    members[name.slice(dot + 1)] = value;
+  }
+  return event;
+}
+
+function malformed(message: string, details?: Record<string, unknown>): never {
+  throw new MalformedError("malformed-commitment", message, details === undefined ? {} : { details });
+}
+
+/** Names must be exactly the cut of some valid event. They come from a file that anybody may have written. */
+function checkNames(names: readonly unknown[]): asserts names is readonly string[] {
+  if (names.length > FIELDS_MAX) malformed(`names: expected at most ${FIELDS_MAX} fields, got ${names.length}`);
+  let last: string | undefined;
+  let uncut: string | undefined;
+  for (const name of names) {
+    if (typeof name !== "string" || !isWellFormed(name)) malformed("names: expected well-formed strings");
+    if (last !== undefined && compareNames(last, name) >= 0) {
+      malformed(`names: expected them strictly ascending, got ${JSON.stringify(name)} after ${JSON.stringify(last)}`);
+    }
+    const dot = name.indexOf(".");
+    const member = dot < 0 ? name : name.slice(0, dot);
+    if (!EVENT_MEMBERS.includes(member)) malformed(`names: expected members of an event, got ${JSON.stringify(name)}`);
+    if (dot < 0) {
+      uncut = name;
+    } else {
+      if (!CUT_MEMBERS.has(member))
+        malformed(`names: ${JSON.stringify(member)} is never cut, got ${JSON.stringify(name)}`);
+      // Ascending order puts `payload` before every `payload.x`.
+      if (uncut === member) malformed(`names: expected ${JSON.stringify(member)} whole or cut, got both`);
+      if (name.slice(dot + 1) === "__proto__") malformed(`names: ${JSON.stringify(name)} is refused in every object`);
+    }
+    last = name;
+  }
+  if (!names.includes("action")) malformed('names: expected "action" among them');
+}
+
+const HEX: RegExp = /^[0-9a-f]*$/;
+
+function expectHex(value: unknown, digits: number, what: string): asserts value is string {
+  if (typeof value !== "string" || value.length !== digits || !HEX.test(value)) {
+    malformed(`${what}: expected ${digits} lower-case hex digits`);
+  }
+}
+
+/**
+ * Recomputes the commitment of scheme `fields` from what a reader was given, all of it untrusted, and rebuilds the part of the
+ * event that is disclosed. The caller compares the commitment (hex) with the entry's. Errors: `malformed-commitment` unless the
+ * names are exactly the cut of a valid event and `disclosed` and `digests` split them; `malformed-event` for a disclosed value
+ * against the grammar; those of `canonicalize`.
+ */
+export function openDisclosure(
+  hash: HashName,
+  names: readonly unknown[],
+  disclosed: { readonly [name: string]: unknown },
+  digests: { readonly [name: string]: unknown },
+): { readonly commitment: string; readonly event: Partial<Event> } {
+  checkNames(names);
+  const shown = Object.keys(disclosed).length;
+  const withheld = Object.keys(digests).length;
+  if (shown + withheld !== names.length) {
+    malformed(`expected ${names.length} names disclosed or withheld, got ${shown} and ${withheld}`);
+  }
+  const fields: { name: string; value: JsonValue }[] = [];
+  const all = names.map((name) => {
+    const label = JSON.stringify(name);
+    const isShown = Object.hasOwn(disclosed, name);
+    // With the counts equal, each name standing in exactly one of the two leaves no room for another.
+    if (isShown === Object.hasOwn(digests, name)) malformed(`${label}: expected it either disclosed or withheld`);
+    if (!isShown) {
+      const digest = digests[name];
+      expectHex(digest, HASH_BYTES[hash] * 2, `digest of ${label}`);
+      return digest;
+    }
+    const pair = disclosed[name];
+    if (!Array.isArray(pair) || pair.length !== 2) malformed(`${label}: expected a salt and a value`);
+    const [salt, value] = pair as [unknown, JsonValue];
+    expectHex(salt, SALT_BYTES * 2, `salt of ${label}`);
+    if (!name.includes(".")) {
+      if (CUT_MEMBERS.has(name) && isNonEmptyObject(value))
+        malformed(`${label}: expected a non-empty object to be cut`);
+      validateMember(name, value);
+    }
+    fields.push({ name, value });
+    const saltBytes = allocateScratch(SALT_BYTES);
+    writeScratchHex(saltBytes, salt, 0);
+    return fieldDigest(hash, saltBytes, { name, value: canonicalize(value) });
+  });
+  const event = assemble(fields);
+  // As a part of the event, each value stands one or two levels deeper.
+  canonicalize(event);
+  return { commitment: commitFields(hash, names, all), event: event as unknown as Partial<Event> };
+}
