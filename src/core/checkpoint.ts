@@ -20,16 +20,22 @@ const ORIGIN = /^[\x21-\x2a\x2c-\x7e]+$/;
 /** First lines of other signed texts: an origin that began like one could turn a checkpoint into it. */
 const RESERVED_PREFIXES: readonly string[] = ["tallystick/", "cosignature/", "subtree/"];
 
-/** Throws `malformed-origin` unless the text may be the origin of a ledger: FORMATS' grammar, 1..255 bytes. */
+/** Whether the text may be the origin of a ledger. spec/primitives.md. */
+export function isOrigin(origin: string): boolean {
+  return (
+    ORIGIN.test(origin) &&
+    origin.length <= ORIGIN_BYTES_MAX &&
+    !RESERVED_PREFIXES.some((prefix) => origin.startsWith(prefix))
+  );
+}
+
+/** Throws `malformed-origin` unless the text may be the origin of a ledger. */
 export function assertOrigin(origin: string): void {
-  if (!ORIGIN.test(origin) || origin.length > ORIGIN_BYTES_MAX) {
-    throw new MalformedError(
-      "malformed-origin",
-      "expected an origin of 1 to 255 printable ASCII characters without space and +",
-    );
-  }
-  const reserved = RESERVED_PREFIXES.find((prefix) => origin.startsWith(prefix));
-  if (reserved !== undefined) throw new MalformedError("malformed-origin", `an origin must not begin with ${reserved}`);
+  if (isOrigin(origin)) return;
+  throw new MalformedError(
+    "malformed-origin",
+    `expected an origin: 1 to 255 printable ASCII characters without space and +, not beginning ${RESERVED_PREFIXES.join(", ")}`,
+  );
 }
 
 /**
@@ -49,6 +55,18 @@ export function parseCheckpoint(text: string): Checkpoint {
   const hash = decodeBase64(root, "malformed-checkpoint");
   if (hash.length !== TREE_HASH_BYTES) throw malformed(`expected a root of 32 bytes, got ${hash.length}`);
   return { origin, size: parseDecimal(size, "malformed-checkpoint"), root: hash, extensions };
+}
+
+/**
+ * Checkpoint of a Tallystick ledger: as `parseCheckpoint`, and with an origin that is one (`assertOrigin`), a size of at
+ * least 1 and no extension lines, which ML-DSA-44 cosignatures do not cover. `malformed-checkpoint`. spec/checkpoint.md.
+ */
+export function parseLedgerCheckpoint(text: string): Checkpoint {
+  const checkpoint = parseCheckpoint(text);
+  if (!isOrigin(checkpoint.origin)) throw malformed("expected the origin of a ledger");
+  if (checkpoint.size === 0) throw malformed("size 0 is never signed");
+  if (checkpoint.extensions.length > 0) throw malformed("expected no extension lines");
+  return checkpoint;
 }
 
 /**

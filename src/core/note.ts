@@ -58,7 +58,7 @@ export interface SignedNote {
 
 export interface VerifiedSignature {
   readonly key: VerifierKey;
-  /** Seconds since 1970 that a cosignature states; null for type 1 and for a 0x06 line that states none. */
+  /** Seconds since 1970 that a cosignature states; null for type 1, and for a cosignature of time 0, which states none. */
   readonly time: number | null;
   /** The verified line with its newline: all that may be stored of a note from outside. */
   readonly line: string;
@@ -267,7 +267,7 @@ async function verifyLine(text: string, key: VerifierKey, payload: Uint8Array): 
   }
   const verify = row.algorithm === "ed25519" ? verifyEd25519 : verifyMlDsa44;
   if (!(await verify(key.publicKey, message, signature))) throw refused("does not verify");
-  return !row.timed || (key.type === 6 && time === 0) ? null : time;
+  return time === 0 ? null : time;
 }
 
 function messageOf(type: NoteSignatureType, text: string, name: string, time: number): Uint8Array {
