@@ -1,0 +1,181 @@
+import { FatalError } from "../core/errors.ts";
+import type { Redaction, StoredCheckpoint, StoredEntry, StoredFilter, StoredTile } from "../ledger/storage.ts";
+import type { SqliteDatabase, SqliteStatement, SqliteValue } from "./sqlite-driver.ts";
+import { tileKey } from "./sqlite-schema.ts";
+
+/** Rows that one INSERT carries: 50 measured 17 % faster than single rows, and more gained nothing. */
+const ROWS_PER_INSERT = 50;
+
+interface EntryRow {
+  readonly idx: number;
+  readonly entry: string;
+  readonly body: string | null;
+  readonly salts: Uint8Array | null;
+  readonly disclosure: string | null;
+}
+
+const ENTRY_COLUMNS = "e.idx, e.entry, e.body, e.salts, e.disclosure";
+
+/**
+ * Every statement of one connection, prepared once, because preparing costs more than running; and on first use, because a
+ * table that somebody dropped must not keep the others from being read.
+ */
+export interface Statements {
+  begin(): void;
+  readLast(): { readonly index: number; readonly entry: string } | undefined;
+  readEntries(first: number, end: number): StoredEntry[];
+  readTile(level: number, index: number): Uint8Array | undefined;
+  readFilters(first: number, end: number): StoredFilter[];
+  readControls(): number[];
+  readPurges(): number[];
+  findById(id: string): StoredEntry | undefined;
+  findByIds(ids: readonly string[]): Map<string, StoredEntry>;
+  findErasedIds(ids: readonly string[], digests: readonly Uint8Array[]): Map<string, number>;
+  readCheckpoint(size: number): string | undefined;
+  latestCheckpoint(): StoredCheckpoint | undefined;
+  insertEntries(entries: readonly StoredEntry[]): void;
+  insertIds(ids: readonly { readonly id: string; readonly index: number }[]): void;
+  insertControls(indexes: readonly number[]): void;
+  insertTile(tile: StoredTile): void;
+  insertFilter(filter: StoredFilter): void;
+  deleteFilter(block: number): void;
+  insertCheckpoint(size: number, note: string): void;
+  insertPurge(erasure: number): void;
+  deletePurges(): void;
+  /** Erases one entry of the first `size`. */
+  redact(redaction: Redaction, size: number): void;
+}
+
+export function prepareStatements(db: SqliteDatabase): Statements {
+  const prepare = (sql: string): (() => SqliteStatement) => lazyStatement(db, sql);
+  const begin = prepare("BEGIN IMMEDIATE");
+  const last = prepare("SELECT idx, entry FROM entries ORDER BY idx DESC LIMIT 1");
+  const entries = prepare(`SELECT ${ENTRY_COLUMNS} FROM entries e WHERE e.idx >= ? AND e.idx < ? ORDER BY e.idx`);
+  const tile = prepare("SELECT hashes FROM tiles WHERE id = ?");
+  const filters = prepare("SELECT block, bits FROM filters WHERE block >= ? AND block < ? ORDER BY block");
+  const controls = prepare("SELECT idx FROM controls ORDER BY idx");
+  const purges = prepare("SELECT erasure FROM purges ORDER BY erasure");
+  const byId = prepare(`SELECT ${ENTRY_COLUMNS} FROM ids i JOIN entries e ON e.idx = i.idx WHERE i.id = ?`);
+  const anyErasedId = prepare("SELECT 1 FROM erased_ids LIMIT 1");
+  const erasedId = prepare("SELECT idx FROM erased_ids WHERE digest = ?");
+  const checkpoint = prepare("SELECT note FROM checkpoints WHERE size = ?");
+  const latest = prepare("SELECT size, note FROM checkpoints ORDER BY size DESC LIMIT 1");
+  const insertEntries = prepareInsert(db, "entries(idx, entry, body, salts, disclosure)", 5);
+  const insertIds = prepareInsert(db, "ids(id, idx)", 2);
+  const insertControls = prepareInsert(db, "controls(idx)", 1);
+  const insertTile = prepare("INSERT INTO tiles(id, hashes) VALUES (?, ?)");
+  const insertFilter = prepare("INSERT INTO filters(block, bits) VALUES (?, ?) ON CONFLICT(block) DO NOTHING");
+  const deleteFilter = prepare("DELETE FROM filters WHERE block = ?");
+  const insertCheckpoint = prepare("INSERT INTO checkpoints(size, note) VALUES (?, ?)");
+  const insertPurge = prepare("INSERT INTO purges(erasure) VALUES (?)");
+  const deletePurges = prepare("DELETE FROM purges");
+  const redact = prepare("UPDATE entries SET body = NULL, salts = NULL, disclosure = ? WHERE idx = ? RETURNING idx");
+  const deleteId = prepare("DELETE FROM ids WHERE id = ? AND idx = ? RETURNING idx");
+  const insertErasedId = prepare("INSERT INTO erased_ids(idx, digest, salt) VALUES (?, ?, ?)");
+
+  const findById = (id: string): StoredEntry | undefined => {
+    const row = byId().get(id) as EntryRow | undefined;
+    return row === undefined ? undefined : entryOf(row);
+  };
+
+  return {
+    begin: () => void begin().run(),
+    readLast() {
+      const row = last().get() as { readonly idx: number; readonly entry: string } | undefined;
+      return row === undefined ? undefined : { index: row.idx, entry: row.entry };
+    },
+    readEntries: (first, end) => (entries().all(first, end) as EntryRow[]).map(entryOf),
+    readTile(level, index) {
+      const row = tile().get(tileKey(level, index)) as { readonly hashes: Uint8Array } | undefined;
+      return row === undefined ? undefined : plainBytes(row.hashes);
+    },
+    readFilters: (first, end) =>
+      (filters().all(first, end) as StoredFilter[]).map(({ block, bits }) => ({ block, bits: plainBytes(bits) })),
+    readControls: () => (controls().all() as { readonly idx: number }[]).map(({ idx }) => idx),
+    readPurges: () => (purges().all() as { readonly erasure: number }[]).map(({ erasure }) => erasure),
+    findById,
+    findByIds(ids) {
+      const found = new Map<string, StoredEntry>();
+      for (const id of ids) {
+        const entry = findById(id);
+        if (entry !== undefined) found.set(id, entry);
+      }
+      return found;
+    },
+    findErasedIds(ids, digests) {
+      const found = new Map<string, number>();
+      if (digests.length === 0 || anyErasedId().get() === undefined) return found;
+      ids.forEach((id, i) => {
+        const digest = digests[i];
+        const row = digest && (erasedId().get(digest) as { readonly idx: number } | undefined);
+        if (row !== undefined) found.set(id, row.idx);
+      });
+      return found;
+    },
+    readCheckpoint: (size) => (checkpoint().get(size) as { readonly note: string } | undefined)?.note,
+    latestCheckpoint: () => latest().get() as StoredCheckpoint | undefined,
+    insertEntries: (rows) =>
+      insertEntries(rows, ({ index, entry, body, salts, disclosure }, values) => {
+        values.push(index, entry, body, salts, disclosure);
+      }),
+    insertIds: (rows) => insertIds(rows, ({ id, index }, values) => values.push(id, index)),
+    insertControls: (rows) => insertControls(rows, (index, values) => values.push(index)),
+    insertTile: ({ level, index, hashes }) => void insertTile().run(tileKey(level, index), hashes),
+    insertFilter: ({ block, bits }) => void insertFilter().run(block, bits),
+    deleteFilter: (block) => void deleteFilter().run(block),
+    insertCheckpoint: (size, note) => void insertCheckpoint().run(size, note),
+    insertPurge: (erasure) => void insertPurge().run(erasure),
+    deletePurges: () => void deletePurges().run(),
+    redact({ index, disclosure, id, erasedId: erased }, size) {
+      if (index >= size || redact().get(disclosure, index) === undefined)
+        throw missing(`entry ${index} to erase`, index);
+      if (id !== null && deleteId().get(id, index) === undefined) throw missing(`the id of entry ${index}`, index);
+      if (erased !== null) insertErasedId().run(erased.index, erased.digest, erased.salt);
+    },
+  };
+}
+
+export function lazyStatement(db: SqliteDatabase, sql: string): () => SqliteStatement {
+  let statement: SqliteStatement | undefined;
+  return () => {
+    statement ??= db.prepare(sql);
+    return statement;
+  };
+}
+
+function missing(what: string, index: number): FatalError {
+  return new FatalError("invariant-broken", `expected ${what} in the store, found none`, { details: { index } });
+}
+
+/** An insert of any number of rows: as many as possible in one statement, the remainder one by one. */
+function prepareInsert(
+  db: SqliteDatabase,
+  into: string,
+  columns: number,
+): <T>(rows: readonly T[], bind: (row: T, values: SqliteValue[]) => void) => void {
+  const tuple = `(${Array(columns).fill("?").join(", ")})`;
+  const one = lazyStatement(db, `INSERT INTO ${into} VALUES ${tuple}`);
+  const many = lazyStatement(db, `INSERT INTO ${into} VALUES ${Array(ROWS_PER_INSERT).fill(tuple).join(", ")}`);
+  return (rows, bind) => {
+    let i = 0;
+    for (; i + ROWS_PER_INSERT <= rows.length; i += ROWS_PER_INSERT) {
+      const values: SqliteValue[] = [];
+      for (let k = i; k < i + ROWS_PER_INSERT; k++) bind(rows[k] as (typeof rows)[number], values);
+      many().run(...values);
+    }
+    for (; i < rows.length; i++) {
+      const values: SqliteValue[] = [];
+      bind(rows[i] as (typeof rows)[number], values);
+      one().run(...values);
+    }
+  };
+}
+
+function entryOf({ idx, entry, body, salts, disclosure }: EntryRow): StoredEntry {
+  return { index: idx, entry, body, salts: salts === null ? null : plainBytes(salts), disclosure };
+}
+
+/** The same bytes as a plain Uint8Array: a driver's Buffer slices and serialises differently. */
+export function plainBytes(bytes: Uint8Array): Uint8Array {
+  return new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+}
