@@ -5,12 +5,11 @@
  */
 import { spawn, spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
-import { loadavg } from "node:os";
 import { dirname, join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { createRows } from "./lib/events.mjs";
-import { describeMachine, describeVersions } from "./lib/machine.mjs";
+import { describeMachine, describeVersions, sampleBusy } from "./lib/machine.mjs";
 import { createPlan, selectSteps } from "./lib/plan.mjs";
 import { createResult, figure, formatMarkdown } from "./lib/report.mjs";
 import { preparePython, prepareTessera } from "./lib/toolchains.mjs";
@@ -25,8 +24,10 @@ const USAGE = `usage: node bench/run.mjs [--quick | --full] [--rounds N] [--out 
   CASE        a name or part of one: tallystick/verify, verify, nexuscone
 `;
 const STEP_TIMEOUT_MS = 20 * 60_000;
-/** A machine with more than this to do already is not idle. */
-const IDLE_LOAD_MAX = 0.3;
+/** Between two steps nothing of ours runs: what the processors do then is the work of others. */
+const IDLE_SAMPLE_MS = 200;
+/** A machine whose processors are busier than this between the steps, on average, is not idle. */
+const BUSY_MAX = 0.05;
 
 const bench = dirname(fileURLToPath(import.meta.url));
 const root = dirname(bench);
@@ -142,15 +143,21 @@ function runStep(step, directory, tools) {
   });
 }
 
-/** What one step left in the page cache must not be written while the next one is measured. */
+/** What one step left in the page cache must not be written while the next one is measured. Returns how busy others are. */
 function settle() {
   spawnSync("sync");
+  return sampleBusy(IDLE_SAMPLE_MS);
+}
+
+function mean(values) {
+  return values.length === 0 ? 0 : values.reduce((sum, value) => sum + value, 0) / values.length;
 }
 
 async function runRounds({ steps, rounds, tools }) {
   const collected = new Map();
   const skipped = new Map();
   const infos = {};
+  const busy = [];
   for (const step of steps) {
     const need = step.needs.find((name) => tools.reasons.has(name));
     if (need !== undefined) skipped.set(step.id, tools.reasons.get(need));
@@ -167,7 +174,7 @@ async function runRounds({ steps, rounds, tools }) {
       }
       const name = step.makes ?? step.uses ?? step.id.replaceAll("/", "-");
       const directory = join(work, name);
-      settle();
+      busy.push(await settle());
       const answer = await runStep(step, directory, tools);
       if (step.makes === undefined && step.uses === undefined) rmSync(directory, { recursive: true, force: true });
       if (answer.reason !== undefined) {
@@ -188,7 +195,7 @@ async function runRounds({ steps, rounds, tools }) {
       if (step.makes) rmSync(join(work, step.makes), { recursive: true, force: true });
     }
   }
-  return { collected, skipped: [...skipped].map(([id, reason]) => ({ id, reason })), infos };
+  return { collected, skipped: [...skipped].map(([id, reason]) => ({ id, reason })), infos, busy: mean(busy) };
 }
 
 async function main() {
@@ -210,20 +217,19 @@ async function main() {
   const { tools, versions } = prepare(steps);
   const machine = describeMachine(work);
   const provisional = [];
-  if (machine.loadBefore[0] > IDLE_LOAD_MAX)
-    provisional.push(`the machine was busy (load average ${machine.loadBefore[0]})`);
   if (!full) provisional.push("a quick run");
   if (steps.length !== plan.length) provisional.push("not all cases were run");
   if (rounds < 3) provisional.push(`only ${rounds} round${rounds === 1 ? "" : "s"}`);
 
   const started = performance.now();
-  const { collected, skipped, infos } = await runRounds({ steps, rounds, tools });
+  const { collected, skipped, infos, busy } = await runRounds({ steps, rounds, tools });
   rmSync(work, { recursive: true, force: true });
   if (collected.size === 0) {
     log("nothing was measured");
     process.exitCode = 1;
     return;
   }
+  if (busy > BUSY_MAX) provisional.push(`other programs used ${Math.round(100 * busy)} % of the processors`);
   if (infos["bound-sqlite/batch/100k"]?.sqlite) versions.sqlite = infos["bound-sqlite/batch/100k"].sqlite;
   const date = new Date().toISOString().slice(0, 10);
   const result = createResult({
@@ -233,7 +239,7 @@ async function main() {
     rounds,
     seconds: (performance.now() - started) / 1000,
     provisional,
-    machine: { ...machine, loadAfter: loadavg().map((value) => Number(value.toFixed(2))) },
+    machine: { ...machine, busyBetweenSteps: Number(busy.toFixed(3)) },
     versions,
     skipped,
     info: infos,

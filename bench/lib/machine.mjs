@@ -1,8 +1,9 @@
 /** What the figures depend on, so that a reader can judge them. */
 import { spawnSync } from "node:child_process";
 import { readFileSync } from "node:fs";
-import { arch, cpus, loadavg, release, totalmem, type } from "node:os";
+import { arch, cpus, release, totalmem, type } from "node:os";
 import process from "node:process";
+import { setTimeout as sleep } from "node:timers/promises";
 
 function answer(file, args, options = {}) {
   const result = spawnSync(file, args, { encoding: "utf8", timeout: 10_000, ...options });
@@ -17,8 +18,24 @@ export function describeMachine(directory) {
     cpus: processors.length,
     memoryGb: Math.round(totalmem() / 2 ** 30),
     fileSystem: answer("findmnt", ["-n", "-o", "FSTYPE", "-T", directory]) ?? "unknown",
-    loadBefore: loadavg().map((value) => Number(value.toFixed(2))),
   };
+}
+
+/** Share of all processors, 0 to 1, that was in use for `milliseconds` while this process slept: what others are doing. */
+export async function sampleBusy(milliseconds) {
+  const before = cpus();
+  await sleep(milliseconds);
+  const after = cpus();
+  let busy = 0;
+  let total = 0;
+  after.forEach(({ times }, k) => {
+    for (const [name, value] of Object.entries(times)) {
+      const spent = value - before[k].times[name];
+      total += spent;
+      if (name !== "idle") busy += spent;
+    }
+  });
+  return total === 0 ? 0 : busy / total;
 }
 
 export function describeVersions(root) {

@@ -60,7 +60,7 @@ export function formatMarkdown(result) {
     ].join(" "),
     [
       `Machine: ${machine.cpu}, ${machine.cpus} CPUs, ${machine.memoryGb} GB, ${machine.os}, ${machine.fileSystem}.`,
-      `Load average before ${machine.loadBefore[0]}, after ${machine.loadAfter[0]}.`,
+      `Other programs used ${(100 * machine.busyBetweenSteps).toFixed(1)} % of the processors between the steps.`,
       `Versions: ${Object.entries(versions)
         .map(([name, version]) => `${name} ${version}`)
         .join(", ")}.`,

@@ -5,7 +5,10 @@ import { join } from "node:path";
 
 function run(file, args, options = {}) {
   const result = spawnSync(file, args, { encoding: "utf8", timeout: 15 * 60_000, maxBuffer: 1 << 26, ...options });
-  if (result.error) return { ok: false, why: `${file}: ${result.error.message}`, out: "" };
+  if (result.error) {
+    const missing = result.error.code === "ENOENT";
+    return { ok: false, why: missing ? `${file} is not installed` : `${file}: ${result.error.message}`, out: "" };
+  }
   if (result.status !== 0) {
     const lines = `${result.stderr}${result.stdout}`.trim().split("\n");
     return { ok: false, why: `${file} ${args[0] ?? ""} failed: ${lines.slice(-2).join(" / ")}`, out: result.stdout };
