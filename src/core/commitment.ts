@@ -169,28 +169,31 @@ function malformed(message: string, details?: Record<string, unknown>): never {
   throw new MalformedError("malformed-commitment", message, details === undefined ? {} : { details });
 }
 
+/**
+ * Whether a field of some event has this name: a member, or `payload.`, `context.` or `metadata.` and the name of a member, which
+ * is everything after the first dot, even nothing.
+ */
+export function isFieldName(name: string): boolean {
+  const dot = name.indexOf(".");
+  if (dot < 0) return EVENT_MEMBERS.includes(name);
+  return CUT_MEMBERS.has(name.slice(0, dot)) && name.slice(dot + 1) !== "__proto__" && isWellFormed(name);
+}
+
 /** Names must be exactly the cut of some valid event. They come from a file that anybody may have written. */
 function checkNames(names: readonly unknown[]): asserts names is readonly string[] {
   if (names.length > FIELDS_MAX) malformed(`names: expected at most ${FIELDS_MAX} fields, got ${names.length}`);
   let last: string | undefined;
   let uncut: string | undefined;
   for (const name of names) {
-    if (typeof name !== "string" || !isWellFormed(name)) malformed("names: expected well-formed strings");
+    if (typeof name !== "string" || !isFieldName(name))
+      malformed(`names: expected fields of an event, got ${JSON.stringify(name)}`);
     if (last !== undefined && compareNames(last, name) >= 0) {
       malformed(`names: expected them strictly ascending, got ${JSON.stringify(name)} after ${JSON.stringify(last)}`);
     }
-    const dot = name.indexOf(".");
-    const member = dot < 0 ? name : name.slice(0, dot);
-    if (!EVENT_MEMBERS.includes(member)) malformed(`names: expected members of an event, got ${JSON.stringify(name)}`);
-    if (dot < 0) {
-      uncut = name;
-    } else {
-      if (!CUT_MEMBERS.has(member))
-        malformed(`names: ${JSON.stringify(member)} is never cut, got ${JSON.stringify(name)}`);
-      // Ascending order puts `payload` before every `payload.x`.
-      if (uncut === member) malformed(`names: expected ${JSON.stringify(member)} whole or cut, got both`);
-      if (name.slice(dot + 1) === "__proto__") malformed(`names: ${JSON.stringify(name)} is refused in every object`);
-    }
+    // Ascending order puts `payload` before every `payload.x`.
+    if (uncut !== undefined && name.startsWith(`${uncut}.`))
+      malformed(`names: expected ${JSON.stringify(uncut)} whole or cut, got both`);
+    if (!name.includes(".")) uncut = name;
     last = name;
   }
   if (!names.includes("action")) malformed('names: expected "action" among them');

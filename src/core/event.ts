@@ -1,10 +1,25 @@
 import { utf8Bytes } from "#hash-platform";
 import { type JsonValue, parseCanonical } from "./canonical-json.ts";
-import { toPointer, where, writeCanonical } from "./canonical-writer.ts";
-import { isControlAction } from "./control-event.ts";
+import { writeCanonical } from "./canonical-writer.ts";
+import { isControlAction } from "./control-action.ts";
 import { daysInMonth } from "./entry.ts";
 import { MalformedError } from "./errors.ts";
-import { ACTION_BYTES_MAX, EVENT_BYTES_DEFAULT, EVENT_BYTES_MAX, SAFE_INTEGER_MAX } from "./limits.ts";
+import {
+  array,
+  base64,
+  type Check,
+  checkShape,
+  expectMembers,
+  expectObject,
+  hex,
+  integer,
+  type Members,
+  object,
+  pattern,
+  refuse,
+  text,
+} from "./json-shape.ts";
+import { ACTION_BYTES_MAX, EVENT_BYTES_DEFAULT, EVENT_BYTES_MAX } from "./limits.ts";
 
 /** What a caller appends: its grammar and its canonical form. Normative: spec/entry.md. */
 
@@ -131,247 +146,119 @@ export function searchTerms(event: Event): string[] {
   return terms;
 }
 
-/** Checks one value; the path leads to it from the event. */
-type Check = (value: unknown, path: readonly string[]) => void;
-
 const ID_BYTES_MAX = 256;
 const ACTOR_BYTES_MAX = 1024;
 /** File paths and URLs are targets. */
 const TARGET_BYTES_MAX = 4096;
 const TARGETS_MAX = 1000;
-/** Principals of one `onBehalfOf`, and the length of a chain of them. */
+/** Principals of one `onBehalfOf`, and how many stand inside one another. */
 const PRINCIPALS_MAX = 100;
 const DELEGATIONS_MAX = 16;
 const SIGNATURES_MAX = 16;
-/** The longest, ML-DSA-87, has 6,172. */
+/** The longest, ML-DSA-87, has 6,172 characters. */
 const SIGNATURE_UNITS_MAX = 8192;
 const OCCURRED_AT_UNITS_MAX = 64;
 
 const ACTION = /^[A-Za-z0-9_:-]+(?:\.[A-Za-z0-9_:-]+)*$/;
 const OUTCOME = /^[A-Za-z0-9_.:-]{1,64}$/;
-const KEY_ID = /^[0-9a-f]{64}$/;
-/** One spelling for each byte string: standard alphabet, padded, spare bits zero (RFC 4648 §3.5). */
-const BASE64 = /^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/][AQgw]==|[A-Za-z0-9+/]{2}[AEIMQUYcgkosw048]=)?$/;
-const CONTROL_CHARACTER = /[\u0000-\u001f\u007f-\u009f]/;
 const RFC_3339 =
   /^([0-9]{4})-([0-9]{2})-([0-9]{2})[Tt]([0-9]{2}):([0-9]{2}):([0-9]{2})(?:\.[0-9]+)?(?:[Zz]|([+-])([0-9]{2}):([0-9]{2}))$/;
 
-function fail(path: readonly string[], message: string, hint?: string): never {
-  const pointer = toPointer(path);
-  throw new MalformedError("malformed-event", `${where(pointer)}: ${message}`, {
-    details: hint === undefined ? { pointer } : { pointer, hint },
-  });
+/** `id`, `type`, `source.id`. */
+const NAME: Check = text({ max: ID_BYTES_MAX, line: true });
+const ACTOR_ID: Check = text({ max: ACTOR_BYTES_MAX });
+const DISPLAY_NAME: Check = text({ max: TARGET_BYTES_MAX, min: 0 });
+
+const ACTOR: Check = object({
+  id: ACTOR_ID,
+  "type?": NAME,
+  "name?": DISPLAY_NAME,
+  "onBehalfOf?": (value) => {
+    if (Array.isArray(value)) PRINCIPALS(value);
+    else checkPrincipal(value);
+  },
+});
+const PRINCIPALS: Check = array(checkPrincipal, { min: 1, max: PRINCIPALS_MAX });
+
+function checkPrincipal(value: unknown): void {
+  if (typeof value === "string") ACTOR_ID(value);
+  else ACTOR(value);
 }
 
-/** What a wrong value is, without saying what it holds. */
-function kindOf(value: unknown): string {
-  return value === null
-    ? "null"
-    : Array.isArray(value)
-      ? "an array"
-      : typeof value === "object"
-        ? "an object"
-        : `a ${typeof value}`;
+/** The check of `actor`, here and in control events. */
+export function checkActor(value: unknown): void {
+  checkPrincipal(value);
+  if (delegationsOf(value) > DELEGATIONS_MAX)
+    refuse(`expected at most ${DELEGATIONS_MAX} onBehalfOf inside one another`);
 }
 
-function expectText(
-  value: unknown,
-  path: readonly string[],
-  sizeBytesMax: number,
-  sizeBytesMin = 1,
-): asserts value is string {
-  if (typeof value !== "string") fail(path, `expected a string, got ${kindOf(value)}`);
-  if (value.length < sizeBytesMin) fail(path, "expected at least one character");
-  if (value.length * 3 > sizeBytesMax && utf8Bytes(value) > sizeBytesMax)
-    fail(path, `expected at most ${sizeBytesMax} bytes`);
+/** How many `onBehalfOf` stand inside one another. The depth of JSON bounds the recursion. */
+function delegationsOf(value: unknown): number {
+  if (Array.isArray(value)) return Math.max(...value.map(delegationsOf));
+  const next = typeof value === "object" && value !== null ? (value as { onBehalfOf?: unknown }).onBehalfOf : undefined;
+  return next === undefined ? 0 : 1 + delegationsOf(next);
 }
 
-function expectName(value: unknown, path: readonly string[]): void {
-  expectText(value, path, ID_BYTES_MAX);
-  if (CONTROL_CHARACTER.test(value)) fail(path, "expected no control characters");
-}
-
-function expectPattern(value: unknown, path: readonly string[], pattern: RegExp, expected: string): void {
-  if (typeof value !== "string") fail(path, `expected a string, got ${kindOf(value)}`);
-  if (!pattern.test(value)) fail(path, `expected ${expected}`);
-}
-
-function expectArray(value: unknown, path: readonly string[], max: number, min: number, check: Check): void {
-  if (!Array.isArray(value)) fail(path, `expected an array, got ${kindOf(value)}`);
-  if (value.length < min || value.length > max) fail(path, `expected ${min} to ${max} items, got ${value.length}`);
-  for (let i = 0; i < value.length; i++) check(value[i], [...path, `${i}`]);
-}
-
-function expectObject(value: unknown, path: readonly string[]): asserts value is Record<string, unknown> {
-  if (typeof value !== "object" || value === null || Array.isArray(value)) {
-    fail(path, `expected an object, got ${kindOf(value)}`);
-  }
-}
-
-/** Members of an object of fixed shape: those of the table, the required ones among them, and no others. */
-function expectMembers(
-  value: unknown,
-  path: readonly string[],
-  table: ReadonlyMap<string, Check>,
-  required: readonly string[],
-): void {
-  expectObject(value, path);
-  for (const name of Object.keys(value)) {
-    const check = table.get(name);
-    if (check === undefined) refuseMember(name, path, [...table.keys()]);
-    check(value[name], [...path, name]);
-  }
-  for (const name of required) if (!Object.hasOwn(value, name)) fail([...path, name], "expected it to be present");
-}
-
-function refuseMember(name: string, path: readonly string[], known: readonly string[]): never {
-  const hint = nearest(name, known);
-  const advice = hint === undefined ? `the members are ${known.join(", ")}` : `did you mean ${JSON.stringify(hint)}?`;
-  fail([...path, name], `unknown member; ${advice}`, hint);
-}
-
-/** The known name within two edits, or equal but for case. */
-function nearest(name: string, known: readonly string[]): string | undefined {
-  let best: string | undefined;
-  let bestDistance = 3;
-  for (const candidate of known) {
-    const distance =
-      name.toLowerCase() === candidate.toLowerCase() ? 0 : name.length > 32 ? 3 : editDistance(name, candidate);
-    // Of a short name two edits leave nothing.
-    if (distance < bestDistance && distance < candidate.length - 1) {
-      best = candidate;
-      bestDistance = distance;
-    }
-  }
-  return best;
-}
-
-/** Levenshtein distance. */
-function editDistance(a: string, b: string): number {
-  let row = Array.from({ length: b.length + 1 }, (_, i) => i);
-  for (let i = 1; i <= a.length; i++) {
-    const next = [i];
-    for (let j = 1; j <= b.length; j++) {
-      next.push(Math.min(next[j - 1]! + 1, row[j]! + 1, row[j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1)));
-    }
-    row = next;
-  }
-  return row[b.length]!;
-}
-
-const ACTOR: ReadonlyMap<string, Check> = new Map<string, Check>([
-  ["id", (value, path) => expectText(value, path, ACTOR_BYTES_MAX)],
-  ["type", expectName],
-  ["name", (value, path) => expectText(value, path, TARGET_BYTES_MAX, 0)],
-  [
-    "onBehalfOf",
-    (value, path) => {
-      if (path.filter((name) => name === "onBehalfOf").length > DELEGATIONS_MAX) {
-        fail(path, `expected at most ${DELEGATIONS_MAX} delegations`);
-      }
-      if (Array.isArray(value)) expectArray(value, path, PRINCIPALS_MAX, 1, checkActor);
-      else checkActor(value, path);
-    },
-  ],
-]);
-
-const TARGET: ReadonlyMap<string, Check> = new Map<string, Check>([
-  ["id", (value, path) => expectText(value, path, TARGET_BYTES_MAX)],
-  ["type", expectName],
-  ["name", (value, path) => expectText(value, path, TARGET_BYTES_MAX, 0)],
-]);
-
-const SOURCE: ReadonlyMap<string, Check> = new Map<string, Check>([
-  ["id", expectName],
-  [
-    "counter",
-    (value, path) => {
-      if (typeof value !== "number" || !Number.isInteger(value) || value < 0 || value > SAFE_INTEGER_MAX) {
-        fail(path, "expected an integer of 0 to 2^53-1");
-      }
-    },
-  ],
-]);
-
-const SIGNATURE: ReadonlyMap<string, Check> = new Map<string, Check>([
-  ["keyId", (value, path) => expectPattern(value, path, KEY_ID, "64 lower-case hex digits")],
-  [
-    "signature",
-    (value, path) => {
-      expectText(value, path, SIGNATURE_UNITS_MAX);
-      expectPattern(value, path, BASE64, "canonical base64");
-    },
-  ],
-]);
-
-function checkActor(value: unknown, path: readonly string[]): void {
-  if (typeof value === "string") expectText(value, path, ACTOR_BYTES_MAX);
-  else expectMembers(value, path, ACTOR, ["id"]);
-}
-
-function checkTime(value: unknown, path: readonly string[]): void {
-  if (typeof value !== "string") fail(path, `expected a string, got ${kindOf(value)}`);
-  const match = value.length > OCCURRED_AT_UNITS_MAX ? null : RFC_3339.exec(value);
-  if (match === null) fail(path, "expected an RFC 3339 time");
-  const [year, month, day, hour, minute, second, offsetHour, offsetMinute] = [1, 2, 3, 4, 5, 6, 8, 9].map((group) =>
-    Number(match[group] ?? 0),
-  ) as [number, number, number, number, number, number, number, number];
-  const offset = (offsetHour * 60 + offsetMinute) * (match[7] === "-" ? -1 : 1);
+function checkOccurredAt(value: unknown): void {
+  OCCURRED_AT_LAYOUT(value);
+  const match = RFC_3339.exec(value as string)!;
+  const part = (group: number): number => Number(match[group] ?? 0);
+  const [day, hour, minute, second] = [part(3), part(4), part(5), part(6)];
+  const offset = (part(8) * 60 + part(9)) * (match[7] === "-" ? -1 : 1);
   // A leap second comes at the end of a UTC day alone.
-  const leap = second === 60 && (hour * 60 + minute - offset + 1) % (24 * 60) === 0;
-  const real =
-    day >= 1 &&
-    day <= daysInMonth(year, month) &&
-    hour <= 23 &&
-    minute <= 59 &&
-    (second <= 59 || leap) &&
-    offsetHour <= 23 &&
-    offsetMinute <= 59;
-  if (!real) fail(path, "expected a real date and time of day");
+  const isLeap = second === 60 && (hour * 60 + minute - offset + 1) % (24 * 60) === 0;
+  const isDate = day >= 1 && day <= daysInMonth(part(1), part(2));
+  const isTime = hour <= 23 && minute <= 59 && (second <= 59 || isLeap);
+  if (!isDate || !isTime || part(8) > 23 || part(9) > 59) refuse("expected a real date and time of day");
 }
 
-const MEMBERS: ReadonlyMap<string, Check> = new Map<string, Check>([
+const OCCURRED_AT_LAYOUT: Check = pattern(RFC_3339, { max: OCCURRED_AT_UNITS_MAX, expected: "an RFC 3339 time" });
+
+const MEMBERS: Members = new Map<string, Check>([
   [
     "action",
-    (value, path) => {
-      expectText(value, path, ACTION_BYTES_MAX);
-      expectPattern(value, path, ACTION, "dotted segments of letters, digits, '_', ':' and '-'");
-    },
+    pattern(ACTION, { max: ACTION_BYTES_MAX, expected: "dotted segments of letters, digits, '_', ':' and '-'" }),
   ],
   ["actor", checkActor],
   ["context", expectObject],
-  ["id", expectName],
+  ["id", NAME],
   ["metadata", expectObject],
-  ["occurredAt", checkTime],
-  ["outcome", (value, path) => expectPattern(value, path, OUTCOME, "1 to 64 letters, digits, '_', '.', ':' or '-'")],
+  ["occurredAt", checkOccurredAt],
+  ["outcome", pattern(OUTCOME, { max: 64, expected: "1 to 64 letters, digits, '_', '.', ':' or '-'" })],
   ["payload", () => {}],
   [
     "signatures",
-    (value, path) =>
-      expectArray(value, path, SIGNATURES_MAX, 1, (item, itemPath) =>
-        expectMembers(item, itemPath, SIGNATURE, ["keyId", "signature"]),
-      ),
+    array(object({ keyId: hex(64), signature: base64({ max: SIGNATURE_UNITS_MAX }) }), { min: 1, max: SIGNATURES_MAX }),
   ],
-  ["source", (value, path) => expectMembers(value, path, SOURCE, ["id", "counter"])],
+  ["source", object({ id: NAME, counter: integer({ min: 0 }) })],
   [
     "targets",
-    (value, path) =>
-      expectArray(value, path, TARGETS_MAX, 0, (item, itemPath) => expectMembers(item, itemPath, TARGET, ["id"])),
+    array(object({ id: text({ max: TARGET_BYTES_MAX }), "type?": NAME, "name?": DISPLAY_NAME }), {
+      min: 0,
+      max: TARGETS_MAX,
+    }),
   ],
-  ["type", expectName],
+  ["type", NAME],
 ]);
 
 /** Names of the members of an event, ascending. */
 export const EVENT_MEMBERS: readonly string[] = [...MEMBERS.keys()];
 
-/** Checks the value of one member of an event. Throws `malformed-event` with `details.pointer`. */
-export function validateMember(name: string, value: unknown): void {
-  const check = MEMBERS.get(name);
-  if (check === undefined) refuseMember(name, [], EVENT_MEMBERS);
-  check(value, [name]);
+const REQUIRED: readonly string[] = ["action"];
+
+function checkEvent(value: unknown): void {
+  expectMembers(value, MEMBERS, REQUIRED);
 }
 
 /** Checks the grammar of JSON that may be an event, any action. Throws `malformed-event` with `details.pointer`. */
 export function validateEvent(value: unknown): asserts value is Event {
-  expectMembers(value, [], MEMBERS, ["action"]);
+  checkShape(value, checkEvent, "malformed-event");
+}
+
+/** Checks the value of one member of an event, given its known name. Throws `malformed-event` with `details.pointer`. */
+export function validateMember(name: string, value: unknown): void {
+  const check = MEMBERS.get(name);
+  if (check === undefined)
+    throw new RangeError(`validateMember: expected a member of an event, got ${JSON.stringify(name)}`);
+  checkShape(value, check, "malformed-event", name);
 }
