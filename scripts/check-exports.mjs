@@ -16,7 +16,7 @@ const EXPECTED_FILES = [
   /^package\.json$/,
   /^(LICENSE|NOTICE)$/,
   /^(README|SECURITY|CHANGELOG)\.md$/,
-  /^spec\/[a-z0-9-]+\.md$/,
+  /^spec\/(README|[a-z0-9-]+)\.md$/,
   /^samples\/[a-z0-9./-]+$/,
   /^dist\/[a-z0-9./-]+\.(d\.ts|js)$/,
 ];

@@ -10,9 +10,10 @@ import { importsOf } from "./lib/imports.mjs";
 import { ROOT } from "./lib/process.mjs";
 
 /** What a storage, a signer or an anchor implements: the port modules of the engine. */
-const PORTS = ["storage", "archive", "lock-store", "anchor", "witness", "signer", "clock", "random"].map(
-  (name) => `ledger/${name}.ts`,
-);
+const PORTS = [
+  ...["storage", "archive", "lock-store", "anchor", "witness"],
+  ...["signer", "clock", "random", "reader-state"],
+].map((name) => `ledger/${name}.ts`);
 
 const RECORD_LAYERS = ["core", "ledger", "privacy", "records", "monitors", "rulings"];
 const LOWER_LAYERS = [

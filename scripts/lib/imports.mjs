@@ -15,7 +15,10 @@ export function importsOf(source) {
       line: lineOf(code, match.index),
     });
   }
-  for (const match of code.matchAll(/(\btypeof\s+)?\bimport\(\s*(?:"([^"\n]+)"\s*[,)](\.[A-Z])?)?/g)) {
+  // Not `.import(`, and not the declaration of a method of that name: its parameters have types.
+  for (const match of code.matchAll(
+    /(\btypeof\s+)?(?<![.\w])import\((?!\)|\w+\??:)\s*(?:"([^"\n]+)"\s*[,)](\.[A-Z])?)?/g,
+  )) {
     const kind = match[1] !== undefined || match[3] !== undefined ? "type" : "dynamic";
     found.push({ specifier: match[2] ?? null, kind, line: lineOf(code, match.index) });
   }
