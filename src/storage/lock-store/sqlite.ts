@@ -1,4 +1,4 @@
-import { closeSync, mkdirSync, openSync, statSync } from "node:fs";
+import { closeSync, fsyncSync, mkdirSync, openSync, statSync } from "node:fs";
 import { dirname } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { FatalError, isTallystickError, MalformedError, PolicyError, UnavailableError } from "../../core/errors.ts";
@@ -85,7 +85,7 @@ export function sqliteLockStore({ path, driver, waitMs = WAIT_MS }: SqliteLockSt
   }
 
   function createFile(): SqliteDatabase {
-    mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
+    makeFolder(dirname(path));
     try {
       // SQLite would make it with the umask's mode. O_EXCL: an existing file is never opened here, because closing a
       // descriptor drops every POSIX lock that this process holds on the file.
@@ -200,6 +200,21 @@ export function sqliteLockStore({ path, driver, waitMs = WAIT_MS }: SqliteLockSt
       disconnect();
     },
   };
+}
+
+/** Makes a folder and its parents and syncs each new name; SQLite itself syncs the folder of its file, not those above. */
+function makeFolder(folder: string): void {
+  const first = mkdirSync(folder, { recursive: true, mode: 0o700 });
+  if (first === undefined || process.platform === "win32") return;
+  for (let made = folder; dirname(made) !== made; made = dirname(made)) {
+    const parent = openSync(dirname(made), "r");
+    try {
+      fsyncSync(parent);
+    } finally {
+      closeSync(parent);
+    }
+    if (made === first) return;
+  }
 }
 
 /** What `check` says; false when it cannot even read. */

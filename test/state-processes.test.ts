@@ -1,0 +1,142 @@
+import { fork } from "node:child_process";
+import { mkdirSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
+import { join } from "node:path";
+import { build } from "esbuild";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { sha256Hex } from "../src/core/hash.ts";
+import { openState } from "../src/keys/state-directory.ts";
+import { sqliteLockStore } from "../src/storage/lock-store/sqlite.ts";
+import { loadSqliteDriver } from "../src/storage/sqlite-driver.ts";
+
+// Real processes: threads and connections of one process share file locks, which is just what must not be relied on.
+const PROCESSES = 8;
+const ROUNDS = 25;
+const ORIGIN = "example.com/log";
+
+// Inside the repository, so that the bundled child finds better-sqlite3.
+const cache = join(import.meta.dirname, "..", ".cache");
+let folder: string;
+let child: string;
+
+const CHILD = `
+import { sqliteLockStore } from "./src/storage/lock-store/sqlite.ts";
+import { loadSqliteDriver } from "./src/storage/sqlite-driver.ts";
+import { openState } from "./src/keys/state-directory.ts";
+
+const note = (size) => "example.com/log\\n" + size + "\\n" + "A".repeat(43) + "=\\n\\n— example.com/log AAAA\\n";
+const jobs = {
+  // Adds one to the size in the note, ${ROUNDS} times, and says which sizes it won.
+  async counter({ path }) {
+    const store = sqliteLockStore({ path, driver: await loadSqliteDriver(), waitMs: 60000 });
+    const won = [];
+    while (won.length < ${ROUNDS}) {
+      const present = (await store.fetch("example.com/log")).note;
+      const size = present === null ? 1 : Number(present.split("\\n")[1]) + 1;
+      try {
+        await store.replace("example.com/log", present, note(size));
+        won.push(size);
+      } catch (error) {
+        if (error.code !== "lock-moved") throw error;
+      }
+    }
+    await store.close();
+    return won;
+  },
+  async create({ path, id }) {
+    const store = sqliteLockStore({ path, driver: await loadSqliteDriver(), waitMs: 60000 });
+    try {
+      await store.create({ origin: "example.com/log", lockStoreId: id });
+      return id;
+    } catch (error) {
+      return error.code;
+    } finally {
+      await store.close();
+    }
+  },
+  // Remembers its own sizes, and fails when what it reads ever goes back.
+  async remember({ dir, id }) {
+    const state = openState({ dir });
+    let seen = 0;
+    for (let i = 1; i <= ${ROUNDS}; i++) {
+      const size = i * 8 + Number(id);
+      state.rememberCheckpoint("example.com/log", note(size));
+      state.rememberPath("/data/audit.db", { origin: "example.com/log", genesis: "0".repeat(64), size });
+      const now = Number(state.lastSeen("example.com/log").split("\\n")[1]);
+      const there = state.recallPath("/data/audit.db").size;
+      if (now < size || now < seen || there < size) throw new Error("went back to " + now);
+      seen = now;
+    }
+    return seen;
+  },
+  async key({ dir, id }) {
+    try {
+      openState({ dir }).writeKey("example.com/log", "KEY " + id + "\\n");
+      return id;
+    } catch (error) {
+      return error.code;
+    }
+  },
+};
+process.once("message", async ({ job, ...input }) => {
+  process.send(await jobs[job](input), () => process.disconnect());
+});
+`;
+
+beforeAll(async () => {
+  mkdirSync(cache, { recursive: true });
+  folder = mkdtempSync(join(cache, "processes-"));
+  child = join(folder, "child.mjs");
+  await build({
+    stdin: { contents: CHILD, resolveDir: join(import.meta.dirname, ".."), loader: "ts" },
+    outfile: child,
+    bundle: true,
+    platform: "node",
+    format: "esm",
+    conditions: ["tallystick-source", "node"],
+    packages: "external",
+  });
+});
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+async function runAll<T>(job: string, input: Record<string, string>): Promise<T[]> {
+  const one = (id: number): Promise<T> =>
+    new Promise((resolve, reject) => {
+      const process = fork(child, { stdio: ["ignore", "inherit", "inherit", "ipc"] });
+      process.once("message", (message) => resolve(message as T));
+      process.once("exit", (code) => reject(new Error(`child ${id} ended with ${code}`)));
+      process.send({ job, id: String(id), ...input });
+    });
+  return Promise.all(Array.from({ length: PROCESSES }, (_, id) => one(id)));
+}
+
+describe(`${PROCESSES} processes at once`, () => {
+  it("take turns on one lock store: every replace wins exactly once, from the predecessor", async () => {
+    const path = join(folder, "lock.sqlite");
+    const ids = await runAll<string>("create", { path });
+    expect(ids.filter((id) => id === "already-exists")).toHaveLength(PROCESSES - 1);
+    const won = (await runAll<number[]>("counter", { path })).flat().sort((a, b) => a - b);
+    expect(won).toEqual(Array.from({ length: PROCESSES * ROUNDS }, (_, i) => i + 1));
+    const store = sqliteLockStore({ path, driver: await loadSqliteDriver() });
+    expect((await store.fetch(ORIGIN))?.note?.split("\n")[1]).toBe(String(PROCESSES * ROUNDS));
+    await store.close();
+  });
+
+  it("never see a remembered checkpoint or place go back", async () => {
+    const dir = join(folder, "state");
+    const last = await runAll<number>("remember", { dir });
+    const largest = ROUNDS * 8 + PROCESSES - 1;
+    expect(Math.max(...last)).toBe(largest);
+    const state = openState({ dir });
+    expect(state.lastSeen(ORIGIN)?.split("\n")[1]).toBe(String(largest));
+    expect(state.recallPath("/data/audit.db")?.size).toBe(largest);
+    expect(readdirSync(join(dir, "ledgers", sha256Hex(ORIGIN), "seen"))).toHaveLength(1);
+  });
+
+  it("store one key, and seven are told that there is one", async () => {
+    const dir = join(folder, "keys");
+    const results = await runAll<string>("key", { dir });
+    expect(results.filter((result) => result === "already-exists")).toHaveLength(PROCESSES - 1);
+    const winner = results.find((result) => result !== "already-exists");
+    expect(openState({ dir }).readKey(ORIGIN)).toBe(`KEY ${winner}\n`);
+  });
+});
