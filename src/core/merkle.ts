@@ -1,6 +1,5 @@
 import { sha256Into } from "#hash-platform";
 import { decodeHex } from "./encoding.ts";
-import { sha256 } from "./hash.ts";
 
 /**
  * The Merkle tree of RFC 9162 §2.1 over SHA-256: leaf and node hashes, compact ranges (the right edge of a growing
@@ -29,7 +28,9 @@ INPUT[0] = 0x01;
 export function hashLeaf(data: Uint8Array): Uint8Array {
   const input = new Uint8Array(1 + data.length);
   input.set(data, 1);
-  return sha256(input);
+  const leaf = new Uint8Array(TREE_HASH_BYTES);
+  sha256Into(input, leaf, 0);
+  return leaf;
 }
 
 /** Node hash: SHA-256(0x01 ‖ left ‖ right), 32 bytes. `RangeError` unless both are 32 bytes. RFC 9162 §2.1.1. */
@@ -241,9 +242,9 @@ export function isSubtree(start: number, end: number): boolean {
 }
 
 /**
- * The one or two subtrees, adjacent, that cover `start ≤ index < end` most tightly; the first may reach further left,
- * never further right than `end`. An empty second one means that the first is enough. `RangeError` unless
- * start < end. draft-ietf-plants-merkle-tree-certs.
+ * Two adjacent subtrees that cover `start ≤ index < end` most tightly: the first may reach further left, the second
+ * ends at `end` and is empty where the first is enough. `RangeError` for start > end.
+ * draft-ietf-plants-merkle-tree-certs.
  */
 export function coveringSubtrees(
   start: number,
@@ -251,12 +252,13 @@ export function coveringSubtrees(
 ): readonly [readonly [number, number], readonly [number, number]] {
   assertSize(start, "start");
   assertSize(end, "end");
-  if (start >= end) throw new RangeError(`coveringSubtrees: expected start < end, got ${start} and ${end}`);
-  if (end - start === 1)
+  if (start > end) throw new RangeError(`expected start ≤ end, got ${start} and ${end}`);
+  if (end - start <= 1) {
     return [
       [start, end],
       [end, end],
     ];
+  }
   // The highest bit in which the first and the last index differ says where the smallest common ancestor splits.
   let width = 1;
   while (Math.floor(start / (2 * width)) !== Math.floor((end - 1) / (2 * width))) width *= 2;
