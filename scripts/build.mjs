@@ -23,7 +23,7 @@ const CACHE = join(ROOT, ".cache");
 const STAMP = join(CACHE, "build.json");
 const EXECUTABLES = ["cli/main.js"];
 
-const inputs = fingerprint([
+const inputs = fingerprint(ROOT, [
   ...listFiles(join(ROOT, "src")).filter((path) => !path.endsWith(".test.ts")),
   ...["package.json", "package-lock.json", "tsconfig.json", "tsconfig.build.json", "scripts/build.mjs"].map((name) =>
     join(ROOT, name),
@@ -42,13 +42,15 @@ if (code !== 0) {
 for (const name of EXECUTABLES) {
   if (existsSync(join(fresh, name))) chmodSync(join(fresh, name), 0o755);
 }
+// Taken before the move: beside a second build, what lies in dist/ afterwards may be of other inputs.
+const outputs = fingerprint(fresh, listFiles(fresh));
 putInPlace(fresh);
-writeFileSync(STAMP, JSON.stringify({ inputs, outputs: fingerprint(listFiles(DIST)) }));
+writeFileSync(STAMP, JSON.stringify({ inputs, outputs }));
 
 function isFresh() {
   if (!existsSync(STAMP) || !existsSync(DIST)) return false;
   const stamp = JSON.parse(readFileSync(STAMP, "utf8"));
-  return stamp.inputs === inputs && stamp.outputs === fingerprint(listFiles(DIST));
+  return stamp.inputs === inputs && stamp.outputs === fingerprint(DIST, listFiles(DIST));
 }
 
 /** A second build at the same moment may have put its own, equal dist/ in place first: then this one steps back. */
@@ -71,11 +73,11 @@ function listFiles(folder) {
     .sort();
 }
 
-function fingerprint(paths) {
+function fingerprint(folder, paths) {
   const hash = createHash("sha256");
   for (const path of paths) {
     const bytes = readFileSync(path);
-    hash.update(`${relative(ROOT, path)}\n${bytes.length}\n`).update(bytes);
+    hash.update(`${relative(folder, path)}\n${bytes.length}\n`).update(bytes);
   }
   return hash.digest("hex");
 }
