@@ -19,7 +19,7 @@ const MESSAGE_BYTES_MAX = 4_096;
 
 /** A new log key: Ed25519, or ML-DSA-44 to stand beside it. Its secret leaves through `exportPem` and `exportJwk` only. */
 export function generateLogKey(algorithm: LogAlgorithm = "ed25519", random: Random = systemRandom): Signer {
-  return logSigner(generatePrivateKey(algorithm, random));
+  return logSignerOf(generatePrivateKey(algorithm, random));
 }
 
 /**
@@ -27,7 +27,7 @@ export function generateLogKey(algorithm: LogAlgorithm = "ed25519", random: Rand
  * ledger, byte for byte: for tests, simulations and vectors.
  */
 export function logSignerFromSeed(algorithm: LogAlgorithm, seed: Uint8Array): Signer {
-  return logSigner(privateKeyFromSeed(algorithm, seed, { deterministic: true }));
+  return logSignerOf(privateKeyFromSeed(algorithm, seed, { deterministic: true }));
 }
 
 /**
@@ -35,17 +35,17 @@ export function logSignerFromSeed(algorithm: LogAlgorithm, seed: Uint8Array): Si
  * not Ed25519 or ML-DSA-44), `wrong-passphrase` (also for a missing one). No message shows any of the text.
  */
 export function logSignerFromPem(pem: string, options: PemOptions = {}): Signer {
-  return logSigner(readPem(pem, options));
+  return logSignerOf(readPem(pem, options));
 }
 
 /** Log key of PKCS#8 DER, encrypted or not. Errors as `logSignerFromPem`. */
 export function logSignerFromPkcs8(der: Uint8Array, options: PemOptions = {}): Signer {
-  return logSigner(readPkcs8(der, options));
+  return logSignerOf(readPkcs8(der, options));
 }
 
 /** Log key of a private JWK, as object or JSON text: kty OKP crv Ed25519, or kty AKP alg ML-DSA-44. `malformed-key`. */
 export function logSignerFromJwk(jwk: JsonWebKey | string): Signer {
-  return logSigner(privateKeyFromJwk(typeof jwk === "string" ? readJwkText(jwk) : jwk));
+  return logSignerOf(privateKeyFromJwk(typeof jwk === "string" ? readJwkText(jwk) : jwk));
 }
 
 /** True for a signer whose secret is in this process, so that it can be exported. */
@@ -53,7 +53,8 @@ export function isLocalSigner(signer: Signer): boolean {
   return secretOf(signer) !== undefined;
 }
 
-function logSigner(key: PrivateKey): Signer {
+/** Log signer of a private key; `malformed-key` for an algorithm that log keys do not have. */
+export function logSignerOf(key: PrivateKey): Signer {
   const { algorithm, publicRaw } = key;
   if (algorithm !== "ed25519" && algorithm !== "ml-dsa-44") {
     throw new MalformedError("malformed-key", `log key: expected ed25519 or ml-dsa-44, got ${algorithm}`);

@@ -16,12 +16,12 @@ export interface StateExportOptions {
 /** What this machine knows, as one JSON object. */
 export interface StateExport {
   readonly format: typeof FORMAT;
-  readonly ledgers: readonly LedgerState[];
+  readonly ledgers: readonly RememberedLedger[];
   readonly paths: readonly PathRecord[];
   readonly locks: readonly LockRecord[];
 }
 
-export interface LedgerState {
+export interface RememberedLedger {
   readonly origin: string;
   readonly policy: string | null;
   readonly lastSeen: string | null;
@@ -42,7 +42,7 @@ export interface ImportReport {
 }
 
 export function exportState(state: State, { keys = false, locks = [] }: StateExportOptions): StateExport {
-  const ledgers = state.listOrigins().map((origin): LedgerState => {
+  const ledgers = state.listOrigins().map((origin): RememberedLedger => {
     const names = keys ? state.listKeys(origin) : [];
     return {
       origin,
