@@ -1,4 +1,5 @@
-import { toPointer, where, writeCanonical } from "./canonical-writer.ts";
+import { readCanonical } from "./canonical-reader.ts";
+import { writeCanonical } from "./canonical-writer.ts";
 import { MalformedError } from "./errors.ts";
 import { JSON_DEPTH_MAX, SAFE_INTEGER_MAX } from "./limits.ts";
 import { readStrictJson } from "./strict-json.ts";
@@ -19,10 +20,11 @@ export type JsonValue =
  * `undefined` members are dropped and `toJSON` is honoured, as JSON does. Refused, with `details.pointer` (RFC 6901):
  * `unsupported-value` for `undefined` in arrays or alone, functions, symbols, BigInt, NaN, infinities, integers beyond
  * ±(2^53−1), invalid dates, lone surrogates, the member name `__proto__`, cycles, and objects without `toJSON` whose data JSON
- * would lose (Map, Set, RegExp, Error, Promise, typed arrays, boxed values); `too-deep` beyond 64 open arrays and objects.
+ * would lose (Map, Set, RegExp, Error, Promise, typed arrays, boxed values); `too-deep` beyond 64 (or `depthMax`) open arrays
+ * and objects.
  */
-export function canonicalize(value: unknown): string {
-  return writeCanonical(value).text;
+export function canonicalize(value: unknown, options: { readonly depthMax?: number } = {}): string {
+  return writeCanonical(value, options).text;
 }
 
 /** Order of member names: by UTF-16 code units (RFC 8785 §3.2.3), not by code points and not by locale. */
@@ -59,17 +61,18 @@ function isPlain(value: unknown, depth: number): value is JsonValue {
   return true;
 }
 
-/** `parseJson`, and the text must be the canonical form of its value: else `not-canonical` with `details.offset`. */
-export function parseCanonical(text: string): JsonValue {
-  let value: JsonValue;
-  try {
-    value = JSON.parse(text);
-    if (writeCanonical(value).text === text) return value;
-  } catch {
-    // What is wrong is said below, by the reader that knows where.
-  }
-  value = readStrictJson(text);
-  const canonical = canonicalize(value);
+/**
+ * `parseJson`, and the text must be the canonical form of its value: else `not-canonical` with `details.offset`. `depthMax` is
+ * for JSON that contains an event, which may itself be nested to 64.
+ */
+export function parseCanonical(text: string, options: { readonly depthMax?: number } = {}): JsonValue {
+  const depthMax = options.depthMax ?? JSON_DEPTH_MAX;
+  const fast = readCanonical(text, depthMax);
+  if (fast !== undefined) return fast;
+  // What is wrong says the reader that knows where.
+  const value = readStrictJson(text, depthMax);
+  const canonical = writeCanonical(value, { depthMax }).text;
+  if (canonical === text) return value;
   let offset = 0;
   while (offset < text.length && text[offset] === canonical[offset]) offset += 1;
   throw new MalformedError("not-canonical", `expected canonical JSON (RFC 8785), differs at offset ${offset}`, {
@@ -86,5 +89,3 @@ export function isCanonical(text: string): boolean {
     return false;
   }
 }
-
-export { toPointer, where };

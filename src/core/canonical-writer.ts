@@ -32,6 +32,7 @@ let scratch = allocateScratch(SCRATCH_BYTES);
 let end = 0;
 let start = 0;
 let bytesMax = WRITTEN_BYTES_MAX;
+let depthMax = JSON_DEPTH_MAX;
 let ascii = true;
 let plain = true;
 let prototypeIsClean = true;
@@ -40,28 +41,47 @@ const pending: unknown[] = [];
 let pendingCount = 0;
 
 /**
- * Writes `value` in canonical form. Errors: `unsupported-value`, `too-deep`, both with `details.pointer`; `event-too-large`
- * when more than `sizeBytesMax` bytes would be written.
+ * Writes `value` in canonical form. Errors: `unsupported-value`, `too-deep` (64 open arrays and objects unless told otherwise),
+ * both with `details.pointer`; `event-too-large` when more than `sizeBytesMax` bytes would be written.
  */
-export function writeCanonical(value: unknown, sizeBytesMax: number = WRITTEN_BYTES_MAX): WrittenJson {
+export function writeCanonical(
+  value: unknown,
+  options: { readonly sizeBytesMax?: number; readonly depthMax?: number } = {},
+): WrittenJson {
   // A toJSON or a getter may call back in here: like a stack, each call writes behind what is being written.
-  const outer = { start, bytesMax, ascii, plain, pendingCount };
+  const outerStart = start;
+  const outerBytesMax = bytesMax;
+  const outerDepthMax = depthMax;
+  const outerAscii = ascii;
+  const outerPlain = plain;
+  const outerPending = pendingCount;
   start = end;
-  bytesMax = sizeBytesMax;
+  bytesMax = options.sizeBytesMax ?? WRITTEN_BYTES_MAX;
+  depthMax = options.depthMax ?? JSON_DEPTH_MAX;
   ascii = true;
   plain = true;
   prototypeIsClean = isClean();
+  if (shapesCount >= SHAPES_MAX) {
+    // Names that never repeat must not fill the memory: forget all, and learn the common shapes again.
+    shapesCount = 0;
+    rootShape = createShape(null, "");
+  }
   try {
-    if (!writeValue(value, 1, "")) refuse("expected a JSON value, got undefined");
+    if (!writeValue(value, 1, "", rootShape)) refuse("expected a JSON value, got undefined");
     const sizeBytes = end - start;
-    if (sizeBytes > sizeBytesMax) throw tooLarge(sizeBytesMax);
+    if (sizeBytes > bytesMax) throw tooLarge(bytesMax);
     return { text: readScratch(scratch, start, end, ascii), sizeBytes, plain };
   } catch (error) {
     throw error instanceof Refusal ? error.explain() : error;
   } finally {
     end = start;
-    pending.fill(undefined, outer.pendingCount, pendingCount);
-    ({ start, bytesMax, ascii, plain, pendingCount } = outer);
+    if (pendingCount > outerPending) pending.fill(undefined, outerPending, pendingCount);
+    start = outerStart;
+    bytesMax = outerBytesMax;
+    depthMax = outerDepthMax;
+    ascii = outerAscii;
+    plain = outerPlain;
+    pendingCount = outerPending;
     if (end === 0 && scratch.length > SCRATCH_BYTES_KEPT) scratch = allocateScratch(SCRATCH_BYTES);
   }
 }
@@ -126,41 +146,31 @@ function isClean(): boolean {
 }
 
 /** Writes a value; false, and nothing, for `undefined`, which its holder drops or refuses. */
-function writeValue(value: unknown, depth: number, name: string): boolean {
-  if (typeof value === "string") {
-    writeString(value);
-    return true;
-  }
-  if (typeof value === "object" && value !== null) {
-    const toJson: unknown = (value as { toJSON?: unknown }).toJSON;
-    if (typeof toJson === "function") {
-      plain = false;
-      return writeResolved(resolve(value, toJson as ToJson, name), depth);
-    }
-    writeObject(value, depth);
-    return true;
-  }
-  if (value === undefined) return false;
-  writeAtom(value);
-  return true;
-}
-
-/** What `toJSON` gave is written as it is: JSON does not ask it for a `toJSON` again. */
-function writeResolved(value: unknown, depth: number): boolean {
-  if (value === undefined) return false;
+function writeValue(value: unknown, depth: number, name: string | number, shape: Shape): boolean {
   if (typeof value === "string") writeString(value);
-  else if (typeof value === "object" && value !== null) writeObject(value, depth);
+  else if (typeof value === "object" && value !== null) return writeHeld(value, depth, name, shape);
+  else if (value === undefined) return false;
   else writeAtom(value);
   return true;
 }
 
-type ToJson = (this: object, name: string) => unknown;
-
-function resolve(value: object, toJson: ToJson, name: string): unknown {
-  // Its toJSON gives null, and a time that nobody meant would be committed as "no time".
+/** Writes an object or an array, or what its `toJSON` gives: as it is, for JSON does not ask that for a `toJSON` again. */
+function writeHeld(value: object, depth: number, name: string | number, shape: Shape): boolean {
+  const toJson: unknown = (value as { toJSON?: unknown }).toJSON;
+  if (typeof toJson !== "function") {
+    writeObject(value, depth, shape);
+    return true;
+  }
+  plain = false;
+  // The toJSON of an invalid date gives null, and a time that nobody meant would be committed as "no time".
   if (tagOf(value) === "[object Date]" && Number.isNaN(Date.prototype.getTime.call(value)))
     refuse("expected a valid date");
-  return toJson.call(value, name);
+  const resolved: unknown = toJson.call(value, `${name}`);
+  if (resolved === undefined) return false;
+  if (typeof resolved === "string") writeString(resolved);
+  else if (typeof resolved === "object" && resolved !== null) writeObject(resolved, depth, shape);
+  else writeAtom(resolved);
+  return true;
 }
 
 function writeAtom(value: unknown): void {
@@ -175,19 +185,20 @@ function writeNumber(value: number): void {
   if (!(value <= SAFE_INTEGER_MAX && value >= -SAFE_INTEGER_MAX)) {
     refuse(Number.isFinite(value) ? "expected an integer within ±(2^53-1)" : "expected a finite number");
   }
+  if ((value | 0) === value && value >= 0) writeDigits(value);
   // ECMAScript's shortest form is RFC 8785's, and it writes −0 as 0.
-  writeAscii(`${value}`);
+  else writeAscii(`${value}`);
 }
 
-function writeObject(value: object, depth: number): void {
-  if (depth > JSON_DEPTH_MAX) refuse(`expected at most ${JSON_DEPTH_MAX} open arrays and objects`, "too-deep");
+function writeObject(value: object, depth: number, shape: Shape): void {
+  if (depth > depthMax) refuse(`expected at most ${depthMax} open arrays and objects`, "too-deep");
   if (Array.isArray(value)) {
-    writeArray(value, depth);
+    writeArray(value, depth, shape);
     return;
   }
   const prototype: unknown = Object.getPrototypeOf(value);
   if (prototype === Object.prototype || prototype === null) {
-    if (!prototypeIsClean || !writeShaped(value as Members, depth)) writeSorted(value as Members, depth);
+    if (!prototypeIsClean || !writeShaped(value as Members, depth, shape)) writeSorted(value as Members, depth);
     return;
   }
   // Members of a class instance are its data, as in JSON; but a Map, a typed array or a Promise would come out empty or wrong.
@@ -203,15 +214,13 @@ function tagOf(value: object): string {
   return Object.prototype.toString.call(value);
 }
 
-function writeArray(values: readonly unknown[], depth: number): void {
+function writeArray(values: readonly unknown[], depth: number, shape: Shape): void {
   let i = 0;
   try {
     writeByte(0x5b);
     for (; i < values.length; i++) {
       if (i > 0) writeByte(0x2c);
-      const value = values[i];
-      if (typeof value === "string") writeString(value);
-      else if (!writeValue(value, depth + 1, `${i}`)) refuse("expected a JSON value, got undefined");
+      if (!writeValue(values[i], depth + 1, i, shape)) refuse("expected a JSON value, got undefined");
     }
     writeByte(0x5d);
   } catch (error) {
@@ -222,13 +231,14 @@ function writeArray(values: readonly unknown[], depth: number): void {
 
 /**
  * What is known about objects whose members come in one certain order. Shapes form a tree: each is its parent's with one
- * more member, so that walking an object's members walks the tree, mostly over `lastName` without any look-up.
+ * more member, so that walking an object's members walks the tree, mostly over `lastName` without any look-up. Objects of
+ * one place in their holder have a tree of their own, because there they mostly look alike.
  */
 interface Shape {
   readonly parent: Shape | null;
   readonly name: string;
   readonly size: number;
-  readonly next: Map<string, Shape>;
+  next: Map<string, Shape> | null;
   lastName: string;
   lastNext: Shape | null;
   plan: Plan | null;
@@ -239,20 +249,23 @@ interface Plan {
   readonly names: readonly string[];
   /** Where each of them comes in the order of the object's own members. */
   readonly order: readonly number[];
-  /** `{"first":`, then `,"second":`, … */
+  /** `"first":`, … */
   readonly labels: readonly Uint8Array[];
+  /** The tree of the objects that stand there. */
+  readonly shapes: readonly Shape[];
   readonly ascii: boolean;
 }
 
-let shapes = 0;
-let emptyShape: Shape = createShape(null, "");
+let shapesCount = 0;
+let rootShape: Shape = createShape(null, "");
 
 function createShape(parent: Shape | null, name: string): Shape {
+  shapesCount += 1;
   return {
     parent,
     name,
     size: parent === null ? 0 : parent.size + 1,
-    next: new Map(),
+    next: null,
     lastName: "",
     lastNext: null,
     plan: null,
@@ -260,17 +273,12 @@ function createShape(parent: Shape | null, name: string): Shape {
 }
 
 function nextShape(shape: Shape, name: string): Shape | null {
+  shape.next ??= new Map();
   let next = shape.next.get(name);
   if (next === undefined) {
-    if (shape.size >= SHAPE_MEMBERS_MAX || name.length > SHAPE_NAME_UNITS_MAX) return null;
-    if (shapes >= SHAPES_MAX) {
-      // Names that never repeat must not fill the memory: forget all, and learn the common shapes again.
-      shapes = 0;
-      emptyShape = createShape(null, "");
-    }
+    if (shape.size >= SHAPE_MEMBERS_MAX || name.length > SHAPE_NAME_UNITS_MAX || shapesCount >= SHAPES_MAX) return null;
     next = createShape(shape, name);
     shape.next.set(name, next);
-    shapes += 1;
   }
   shape.lastName = name;
   shape.lastNext = next;
@@ -293,7 +301,7 @@ function createPlan(shape: Shape): Plan {
       // A copy: `slice` of a Buffer would be a view of the scratch.
       return new Uint8Array(scratch.subarray(first, end));
     });
-    return { names, order, labels, ascii };
+    return { names, order, labels, shapes: names.map(() => createShape(null, "")), ascii };
   } finally {
     end = first;
     ascii = asciiBefore;
@@ -301,9 +309,9 @@ function createPlan(shape: Shape): Plan {
 }
 
 /** Writes a plain object by its shape; false, and nothing, if it has too many or too long names for one. */
-function writeShaped(value: Members, depth: number): boolean {
+function writeShaped(value: Members, depth: number, root: Shape): boolean {
   const base = pendingCount;
-  let shape: Shape = emptyShape;
+  let shape = root;
   for (const name in value) {
     const member = value[name];
     if (member === undefined) {
@@ -326,7 +334,7 @@ function writeShaped(value: Members, depth: number): boolean {
       shape.plan = plan;
     }
     if (!plan.ascii) ascii = false;
-    const { order, labels, names } = plan;
+    const { order, labels, names, shapes } = plan;
     let separator = 0x7b;
     for (; i < order.length; i++) {
       const at = base + order[i]!;
@@ -336,7 +344,7 @@ function writeShaped(value: Members, depth: number): boolean {
       writeByte(separator);
       writeBytes(labels[i]!);
       if (typeof member === "string") writeString(member);
-      else if (!writeValue(member, depth + 1, names[i]!)) {
+      else if (!writeValue(member, depth + 1, names[i]!, shapes[i]!)) {
         end = before;
         continue;
       }
@@ -369,7 +377,7 @@ function writeSorted(value: Members, depth: number): void {
     writeByte(separator);
     writeLabel(name);
     try {
-      if (writeValue(member, depth + 1, name)) separator = 0x2c;
+      if (writeValue(member, depth + 1, name, rootShape)) separator = 0x2c;
       else end = before;
     } catch (error) {
       if (error instanceof Refusal) error.leave(value, name);
@@ -436,6 +444,20 @@ function writeBytes(bytes: Uint8Array): void {
   let at = end;
   for (let i = 0; i < size; i++) target[at++] = bytes[i]!;
   end = at;
+}
+
+/** A non-negative integer below 2^31, from its last digit. */
+function writeDigits(value: number): void {
+  reserve(10);
+  let size = 1;
+  for (let bound = 10; value >= bound; bound *= 10) size += 1;
+  let rest = value;
+  for (let at = end + size - 1; at >= end; at--) {
+    const tens = (rest / 10) | 0;
+    scratch[at] = 0x30 + rest - tens * 10;
+    rest = tens;
+  }
+  end += size;
 }
 
 function writeAscii(text: string): void {

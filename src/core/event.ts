@@ -90,7 +90,9 @@ export function encodeEvent(
   input: unknown,
   options: { readonly eventBytesMax?: number; readonly control?: boolean; readonly ledger?: boolean } = {},
 ): EncodedEvent {
-  const { text, sizeBytes, plain } = writeCanonical(input, options.eventBytesMax ?? EVENT_BYTES_DEFAULT);
+  const { text, sizeBytes, plain } = writeCanonical(input, {
+    sizeBytesMax: options.eventBytesMax ?? EVENT_BYTES_DEFAULT,
+  });
   const event: unknown = plain ? input : JSON.parse(text);
   validateEvent(event);
   const { action } = event;

@@ -1,4 +1,5 @@
 import type { JsonValue } from "./canonical-json.ts";
+import { define } from "./canonical-reader.ts";
 import { isWellFormed, toPointer, where } from "./canonical-writer.ts";
 import { MalformedError } from "./errors.ts";
 import { JSON_DEPTH_MAX, SAFE_INTEGER_MAX } from "./limits.ts";
@@ -7,8 +8,8 @@ import { JSON_DEPTH_MAX, SAFE_INTEGER_MAX } from "./limits.ts";
  * RFC 8259 reader that refuses what readers disagree about. Slower than `JSON.parse`, and the one that says what is wrong
  * and where: `malformed-json` with `details.offset`; `duplicate-member`, `unsupported-value`, `too-deep` with `details.pointer`.
  */
-export function readStrictJson(text: string): JsonValue {
-  const reader: Reader = { text, offset: 0, names: [] };
+export function readStrictJson(text: string, depthMax: number = JSON_DEPTH_MAX): JsonValue {
+  const reader: Reader = { text, depthMax, offset: 0, names: [] };
   skipSpace(reader);
   const value = readValue(reader);
   skipSpace(reader);
@@ -19,6 +20,7 @@ export function readStrictJson(text: string): JsonValue {
 /** The text comes from anywhere. */
 interface Reader {
   readonly text: string;
+  readonly depthMax: number;
   offset: number;
   /** Path of the open arrays and objects. */
   readonly names: string[];
@@ -129,8 +131,8 @@ function readEscape(reader: Reader): string {
 
 function open(reader: Reader): void {
   // The path holds one name for each open array or object.
-  if (reader.names.length >= JSON_DEPTH_MAX) {
-    refuse(reader, "too-deep", `expected at most ${JSON_DEPTH_MAX} open arrays and objects`);
+  if (reader.names.length >= reader.depthMax) {
+    refuse(reader, "too-deep", `expected at most ${reader.depthMax} open arrays and objects`);
   }
   reader.offset += 1;
   skipSpace(reader);
@@ -173,7 +175,7 @@ function readObject(reader: Reader): { readonly [name: string]: JsonValue } {
     if (reader.text[reader.offset] !== ":") malformed(reader, "a colon");
     reader.offset += 1;
     skipSpace(reader);
-    members[name] = readValue(reader);
+    define(members, name, readValue(reader));
     reader.names.pop();
     skipSpace(reader);
     const unit = reader.text[reader.offset];
