@@ -18,11 +18,11 @@ const PORTS = [
 const RECORD_LAYERS = ["core", "ledger", "privacy", "records", "monitors", "rulings"];
 const LOWER_LAYERS = [
   ...["core", "ledger", "keys", "privacy", "records", "importers", "storage", "anchors", "witness"],
-  ...["monitors", "rulings", "index.ts", "open.ts"],
+  ...["monitors", "rulings", "front"],
 ];
 
 /**
- * One row per layer, named by its folder or root file. A layer may always import itself. `any`: every kind of import;
+ * One row per layer, named by its folder; `front` are the files directly in src/. A layer may always import itself. `any`: every kind of import;
  * `type`: erased imports only; `dynamic`: `import()` and erased imports. An item is a layer or one file.
  */
 export const LAYERS = {
@@ -37,8 +37,7 @@ export const LAYERS = {
   witness: { any: ["core", "ledger", "storage"] },
   monitors: { any: ["core", "records"], type: ["ledger"] },
   rulings: { any: ["core", "records"], type: ["ledger"] },
-  "open.ts": { any: ["core", "ledger", "keys"], dynamic: ["storage"] },
-  "index.ts": { any: ["core", "ledger", "keys", "open.ts"], dynamic: ["storage"] },
+  front: { any: ["core", "ledger", "keys"], dynamic: ["storage"] },
   attack: { any: LOWER_LAYERS },
   testing: { any: [...LOWER_LAYERS, "attack"] },
   compliance: { any: RECORD_LAYERS },
@@ -56,7 +55,7 @@ export const LIBRARIES = {
 
 /** Every rule that one source breaks, as `path:line: sentence`. `path` is relative to src/, with forward slashes. */
 export function layerViolations(path, source) {
-  const layer = path.includes("/") ? path.slice(0, path.indexOf("/")) : path;
+  const layer = layerOf(path);
   const row = LAYERS[layer];
   if (row === undefined) return [`src/${path}: no row of the may-import table is named ${layer}`];
   return importsOf(source).flatMap((found) => {
@@ -82,12 +81,16 @@ function objectionToLocal(specifier, kind, path, layer, row) {
   if (target.startsWith("..")) return `${specifier} leads out of src/`;
   if (target.endsWith(".node.ts")) return `${specifier} is reached through an imports condition only`;
   if (target.endsWith(".test.ts")) return `${specifier} is a test`;
-  const targetLayer = target.includes("/") ? target.slice(0, target.indexOf("/")) : target;
+  const targetLayer = layerOf(target);
   const names = (items) => items?.some((item) => item === targetLayer || item === target) === true;
   if (targetLayer === layer || names(row.any)) return null;
   if (kind === "type" && (names(row.type) || names(row.dynamic))) return null;
   if (kind === "dynamic" && names(row.dynamic)) return null;
   return `${layer} may not import ${target}${names(row.type) || names(row.dynamic) ? ` as a ${kind}` : ""}`;
+}
+
+function layerOf(path) {
+  return path.includes("/") ? path.slice(0, path.indexOf("/")) : "front";
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
