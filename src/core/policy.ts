@@ -398,8 +398,7 @@ function readGenesis(draft: Draft, [leaf]: readonly string[]): void {
 }
 
 function readKeyRange(draft: Draft, [vkey, min, max]: readonly string[]): void {
-  if (draft.keyRanges.some((range) => range.vkey === vkey))
-    throw malformed("key: expected one such directive for a key");
+  addOnce(draft.rangedKeys, vkey as string, "key: expected one such directive for a key");
   const [minSize, maxSize] = parseBounds(min as string, max as string);
   draft.keyRanges.push({ vkey: vkey as string, minSize, maxSize });
 }
