@@ -134,9 +134,10 @@ export function toPointer(names: readonly string[]): string {
   return names.map((name) => `/${name.replaceAll("~", "~0").replaceAll("/", "~1")}`).join("");
 }
 
-/** A pointer as messages show it. */
+/** A pointer as messages show it; names may come from anywhere, so all but the simplest are quoted. */
 export function where(pointer: string): string {
-  return pointer === "" ? "the whole value" : JSON.stringify(pointer);
+  if (pointer === "") return "the whole value";
+  return /^[\w./-]{1,200}$/.test(pointer) ? pointer : JSON.stringify(pointer.slice(0, 200));
 }
 
 /** False when something put enumerable members on `Object.prototype`: then `for in` would list them in every object. */

@@ -84,7 +84,7 @@ export interface EncodedEvent {
 /**
  * Canonical form of an event handed in by a caller, which is validated first and read once. Errors: those of `canonicalize`;
  * `malformed-event` with `details.pointer` and, for an unknown member, `details.hint`; `event-too-large`; `reserved-action` for
- * `ledger.…`, which only the ledger writes (`control` for control events and nothing else, `ledger` for its other actions).
+ * `ledger.…`, which only the ledger writes (`control` for control events and nothing else, `ledger` for its other actions too).
  */
 export function encodeEvent(
   input: unknown,
@@ -96,16 +96,20 @@ export function encodeEvent(
   const event: unknown = plain ? input : JSON.parse(text);
   validateEvent(event);
   const { action } = event;
-  if (options.control === true ? !isControlAction(action) : isReserved(action, options.ledger === true)) {
-    throw new MalformedError("reserved-action", `/action: ${JSON.stringify(action)} is written by the ledger alone`, {
+  const refusal = refusalOf(action, options);
+  if (refusal !== null) {
+    throw new MalformedError("reserved-action", `/action: ${refusal}, got ${JSON.stringify(action)}`, {
       details: { pointer: "/action" },
     });
   }
   return { body: text, sizeBytes, action, id: event.id ?? null, event };
 }
 
-function isReserved(action: string, byLedger: boolean): boolean {
-  return action.startsWith("ledger.") && (!byLedger || isControlAction(action));
+function refusalOf(action: string, options: { readonly control?: boolean; readonly ledger?: boolean }): string | null {
+  if (options.control === true) return isControlAction(action) ? null : "expected the action of a control event";
+  if (!action.startsWith("ledger.")) return null;
+  if (isControlAction(action)) return "expected no control event";
+  return options.ledger === true ? null : "expected no action of the ledger itself";
 }
 
 /** Event of stored bytes: canonical, at most 16 MiB, and in the grammar; any action. Errors: those of `parseCanonical` and `validateEvent`. */

@@ -1,0 +1,214 @@
+import { readFileSync } from "node:fs";
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { CONTROL_ACTIONS } from "./control-action.ts";
+import { type ErrorCode, isTallystickError } from "./errors.ts";
+import { actorIdOf, type Event, encodeEvent, parseEvent, searchTerms, validateEvent } from "./event.ts";
+
+interface Vectors {
+  readonly valid: readonly { readonly title: string; readonly body: string }[];
+  readonly invalid: readonly { readonly body: string; readonly code: ErrorCode; readonly pointer?: string }[];
+}
+
+const vectors = JSON.parse(readFileSync(new URL("../../vectors/events.json", import.meta.url), "utf8")) as Vectors;
+
+fc.configureGlobal({ seed: 2026 });
+
+function refusalOf(call: () => unknown): { code: string; message: string; details: Readonly<Record<string, unknown>> } {
+  try {
+    call();
+  } catch (error) {
+    if (!isTallystickError(error)) throw error;
+    return { code: error.code, message: error.message, details: error.details ?? {} };
+  }
+  throw new Error("expected a refusal");
+}
+
+describe("parseEvent", () => {
+  it.each(vectors.valid)("accepts $title", ({ body }) => {
+    expect(parseEvent(body)).toEqual(JSON.parse(body));
+    expect(() => validateEvent(JSON.parse(body))).not.toThrow();
+  });
+
+  it.each(vectors.invalid.map((vector) => ({ ...vector, shown: vector.body.slice(0, 80) })))(
+    "refuses $shown as $code $pointer",
+    ({ body, code, pointer }) => {
+      const refusal = refusalOf(() => parseEvent(body));
+      expect(refusal.code).toBe(code);
+      if (pointer !== undefined) expect(refusal.details).toMatchObject({ pointer });
+    },
+  );
+
+  it("refuses more than 16 MiB, counted in UTF-8", () => {
+    const wide = (units: number): string => `{"action":"a","payload":"${"é".repeat(units)}"}`;
+    const fits = (16 * 1024 * 1024 - wide(0).length) / 2;
+    expect(parseEvent(wide(Math.floor(fits))).action).toBe("a");
+    expect(refusalOf(() => parseEvent(wide(Math.ceil(fits) + 1)))).toMatchObject({
+      code: "event-too-large",
+      message: "expected at most 16777216 bytes of event",
+    });
+  });
+});
+
+describe("encodeEvent", () => {
+  it("gives the canonical form, its size and the plain event", () => {
+    const input = { payload: { "é": 1 }, id: "i-1", action: "user.login" };
+    const encoded = encodeEvent(input);
+    expect(encoded).toEqual({
+      body: '{"action":"user.login","id":"i-1","payload":{"é":1}}',
+      sizeBytes: 53,
+      action: "user.login",
+      id: "i-1",
+      event: input,
+    });
+    expect(encodeEvent({ action: "a" }).id).toBeNull();
+  });
+
+  it("resolves toJSON and drops undefined members before it checks the grammar", () => {
+    const occurredAt = new Date(0);
+    const { body, event } = encodeEvent({
+      action: "a",
+      id: undefined,
+      typo: undefined,
+      occurredAt,
+      payload: { at: occurredAt },
+    });
+    expect(body).toBe(
+      '{"action":"a","occurredAt":"1970-01-01T00:00:00.000Z","payload":{"at":"1970-01-01T00:00:00.000Z"}}',
+    );
+    expect(event).toEqual(JSON.parse(body));
+  });
+
+  it("writes bodies that parseEvent accepts, of every event that it accepts", () => {
+    fc.assert(
+      fc.property(
+        fc.record(
+          {
+            action: fc.constantFrom("a", "user.login", "a b", ""),
+            actor: fc.oneof(fc.string({ unit: "binary" }), fc.record({ id: fc.string() }), fc.anything()),
+            context: fc.oneof(fc.dictionary(fc.string(), fc.jsonValue()), fc.anything()),
+            occurredAt: fc.oneof(fc.date(), fc.string()),
+            payload: fc.anything({
+              withDate: true,
+              withSparseArray: true,
+              withBigInt: true,
+              withTypedArray: true,
+              withMap: true,
+            }),
+            other: fc.anything(),
+          },
+          { requiredKeys: ["action"] },
+        ),
+        (input) => {
+          let body: string;
+          try {
+            ({ body } = encodeEvent(input));
+          } catch (error) {
+            if (!isTallystickError(error)) throw error;
+            return;
+          }
+          expect(() => parseEvent(body)).not.toThrow();
+        },
+      ),
+      { numRuns: 2000 },
+    );
+  });
+
+  it.each([
+    [{ acton: "a", action: "a" }, "/acton", "action"],
+    [{ action: "a", Payload: 1 }, "/Payload", "payload"],
+    [{ action: "a", targts: [] }, "/targts", "targets"],
+    [{ action: "a", actor: { id: "a", onbehalfOf: "b" } }, "/actor/onbehalfOf", "onBehalfOf"],
+  ])("guesses what a misspelt member was meant to be: %o", (input, pointer, hint) => {
+    expect(refusalOf(() => encodeEvent(input))).toEqual({
+      code: "malformed-event",
+      message: `${pointer}: unknown member; did you mean ${JSON.stringify(hint)}?`,
+      details: { pointer, hint },
+    });
+  });
+
+  it("lists the members where no guess is near", () => {
+    const refusal = refusalOf(() => encodeEvent({ action: "a", userAgent: "x" }));
+    expect(refusal.details).toEqual({ pointer: "/userAgent" });
+    expect(refusal.message).toBe(
+      "/userAgent: unknown member; the members are action, actor, context, id, metadata, occurredAt, outcome, payload, signatures, source, targets, type",
+    );
+    expect(refusalOf(() => encodeEvent({ action: "a", x: 1 })).details).toEqual({ pointer: "/x" });
+    expect(refusalOf(() => encodeEvent({ action: "a", ["x".repeat(10_000)]: 1 })).code).toBe("malformed-event");
+  });
+
+  it("says what is wrong without repeating what was given", () => {
+    const refusal = refusalOf(() => encodeEvent({ action: "a", outcome: "secret value" }));
+    expect(refusal.message).toBe("/outcome: expected 1 to 64 letters, digits, '_', '.', ':' or '-'");
+    expect(refusalOf(() => encodeEvent({ payload: 1 })).message).toBe("/action: expected it to be present");
+    expect(refusalOf(() => encodeEvent(null)).message).toBe("the whole value: expected an object, got null");
+    expect(refusalOf(() => encodeEvent({ action: "a", payload: { f: () => 1 } }))).toMatchObject({
+      code: "unsupported-value",
+      details: { pointer: "/payload/f" },
+    });
+  });
+
+  it("keeps to the bound on the canonical bytes", () => {
+    const input = { action: "a", payload: "é" };
+    expect(encodeEvent(input, { eventBytesMax: 29 }).sizeBytes).toBe(29);
+    expect(refusalOf(() => encodeEvent(input, { eventBytesMax: 28 }))).toMatchObject({ code: "event-too-large" });
+    expect(refusalOf(() => encodeEvent({ action: "a", payload: "x".repeat(1024 * 1024) })).code).toBe(
+      "event-too-large",
+    );
+  });
+
+  it("leaves the actions of the ledger to the ledger", () => {
+    for (const action of CONTROL_ACTIONS) {
+      for (const options of [{}, { ledger: true }]) {
+        expect(refusalOf(() => encodeEvent({ action }, options))).toEqual({
+          code: "reserved-action",
+          message: `/action: expected no control event, got ${JSON.stringify(action)}`,
+          details: { pointer: "/action" },
+        });
+      }
+      expect(encodeEvent({ action }, { control: true }).action).toBe(action);
+    }
+    expect(refusalOf(() => encodeEvent({ action: "ledger.import" }))).toMatchObject({
+      code: "reserved-action",
+      message: '/action: expected no action of the ledger itself, got "ledger.import"',
+    });
+    expect(encodeEvent({ action: "ledger.import" }, { ledger: true }).action).toBe("ledger.import");
+    expect(refusalOf(() => encodeEvent({ action: "user.login" }, { control: true })).code).toBe("reserved-action");
+    expect(refusalOf(() => encodeEvent({ action: "ledger.import" }, { control: true })).code).toBe("reserved-action");
+    expect(encodeEvent({ action: "ledgers.a" }).action).toBe("ledgers.a");
+    expect(encodeEvent({ action: "ledger" }).action).toBe("ledger");
+  });
+});
+
+describe("searchTerms", () => {
+  it("has the actor, the action and its prefixes, the type, targets, outcome and strings of the context", () => {
+    const event: Event = {
+      action: "user.login.ok",
+      actor: { id: "alice" },
+      type: "login@1",
+      targets: [{ id: "a" }, { id: "b", type: "t" }],
+      outcome: "success",
+      context: { requestId: "r-1", count: 1, nested: {}, "a b": "c=d" },
+      payload: { text: "not a term" },
+    };
+    expect(searchTerms(event)).toEqual([
+      "action:user.login.ok",
+      "action^:user",
+      "action^:user.login",
+      "actor:alice",
+      "type:login@1",
+      "outcome:success",
+      "target:a",
+      "target:b",
+      "context:requestId=r-1",
+      "context:a b=c=d",
+    ]);
+    expect(searchTerms({ action: "a" })).toEqual(["action:a"]);
+  });
+
+  it("knows the actor by its id, however it is written", () => {
+    expect(actorIdOf({ action: "a" })).toBeNull();
+    expect(actorIdOf({ action: "a", actor: "alice" })).toBe("alice");
+    expect(actorIdOf({ action: "a", actor: { id: "alice", name: "A" } })).toBe("alice");
+  });
+});

@@ -1,0 +1,214 @@
+// Makes canonical-json.json, events.json, commitments.json and entries.json: `node vectors/make-text.mjs`.
+//
+// It uses the formulas of spec/ and Node's own SHA-2, SHA-3 and JSON, and none of the library, so that the vectors are a
+// second opinion. src/core/*.test.ts holds the library to them, and so do the independent verifiers.
+import { createHash } from "node:crypto";
+import { readFileSync, writeFileSync } from "node:fs";
+
+const SOURCE = "made by vectors/make-text.mjs from the rules of spec/, without the library";
+
+function write(name, vectors) {
+  const text = `${JSON.stringify(vectors, null, 1)}\n`;
+  const file = new URL(name, import.meta.url);
+  if (!process.argv.includes("--check")) writeFileSync(file, text);
+  else if (readFileSync(file, "utf8") !== text) throw new Error(`${name} is not what make-text.mjs makes`);
+}
+
+/** RFC 8785 of plain values. */
+function jcs(value) {
+  if (Array.isArray(value)) return `[${value.map(jcs).join(",")}]`;
+  if (value === null || typeof value !== "object") return JSON.stringify(value);
+  // The default order of sort() is that of UTF-16 code units.
+  const names = Object.keys(value).sort();
+  return `{${names.map((name) => `${JSON.stringify(name)}:${jcs(value[name])}`).join(",")}}`;
+}
+
+const digest = (hash, ...parts) => {
+  const state = createHash(hash);
+  for (const part of parts) state.update(part);
+  return state.digest("hex");
+};
+
+const nested = (depth, inner = "") => "[".repeat(depth) + inner + "]".repeat(depth);
+const nestedObjects = (depth) => `${'{"a":'.repeat(depth - 1)}{}${"}".repeat(depth - 1)}`;
+
+// --- canonical-json.json
+
+const RFC = "RFC 8785";
+/** IEEE 754 bits and what they are printed as; null where this format refuses the number. RFC 8785 appendix B. */
+const NUMBERS = [
+  ["0000000000000000", "0"],
+  ["8000000000000000", "0"],
+  ["0000000000000001", "5e-324"],
+  ["8000000000000001", "-5e-324"],
+  ["7fefffffffffffff", null],
+  ["ffefffffffffffff", null],
+  ["4340000000000000", null],
+  ["c340000000000000", null],
+  ["4430000000000000", null],
+  ["7fffffffffffffff", null],
+  ["7ff0000000000000", null],
+  ["44b52d02c7e14af5", null],
+  ["44b52d02c7e14af6", null],
+  ["44b52d02c7e14af7", null],
+  ["444b1ae4d6e2ef4e", null],
+  ["444b1ae4d6e2ef4f", null],
+  ["444b1ae4d6e2ef50", null],
+  ["3eb0c6f7a0b5ed8c", "9.999999999999997e-7"],
+  ["3eb0c6f7a0b5ed8d", "0.000001"],
+  ["41b3de4355555553", "333333333.3333332"],
+  ["41b3de4355555554", "333333333.33333325"],
+  ["41b3de4355555555", "333333333.3333333"],
+  ["41b3de4355555556", "333333333.3333334"],
+  ["41b3de4355555557", "333333333.33333343"],
+  ["becbf647612f3696", "-0.0000033333333333333333"],
+  ["43143ff3c1cb0959", "1424953923781206.2"],
+];
+
+/** Text in any spelling, and its canonical form. */
+const ACCEPTED = [
+  [`${RFC} §3.2.2, without 1E30`, '{\n  "numbers": [333333333.33333329, 4.50,\n              2e-3, 0.000000000000000000000000001],\n  "string": "\\u20ac$\\u000F\\u000aA\'\\u0042\\u0022\\u005c\\\\\\"\\/",\n  "literals": [null, true, false]\n}', '{"literals":[null,true,false],"numbers":[333333333.3333333,4.5,0.002,1e-27],"string":"€$\\u000f\\nA\'B\\"\\\\\\\\\\"/"}'],
+  [`${RFC} §3.2.3`, '{\n  "\\u20ac": "Euro Sign",\n  "\\r": "Carriage Return",\n  "\\ufb33": "Hebrew Letter Dalet With Dagesh",\n  "1": "One",\n  "\\ud83d\\ude00": "Emoji: Grinning Face",\n  "\\u0080": "Control",\n  "\\u00f6": "Latin Small Letter O With Diaeresis"\n}', '{"\\r":"Carriage Return","1":"One","\u0080":"Control","ö":"Latin Small Letter O With Diaeresis","€":"Euro Sign","😀":"Emoji: Grinning Face","\ufb33":"Hebrew Letter Dalet With Dagesh"}'],
+  ["names that are prefixes, and digits as text", '{"b":1,"a.b":2,"a":3,"10":4,"9":5,"":6,"A":7}', '{"":6,"10":4,"9":5,"A":7,"a":3,"a.b":2,"b":1}'],
+  ["names that objects inherit in JavaScript", '{"toString":1,"constructor":{"prototype":2},"hasOwnProperty":3,"valueOf":4}', '{"constructor":{"prototype":2},"hasOwnProperty":3,"toString":1,"valueOf":4}'],
+  ["all short escapes, and control characters without one", '"\\b\\t\\n\\f\\r\\"\\\\\\u0000\\u001f\\u007f\\u2028\\/"', '"\\b\\t\\n\\f\\r\\"\\\\\\u0000\\u001f\u007f\u2028/"'],
+  ["noncharacters, and no normalisation", '["\\uffff","\\ufdd0","e\\u0301","\\u00e9","\\ufeff"]', '["\uffff","\ufdd0","e\u0301","é","\ufeff"]'],
+  ["white space", " \t\r\n[ 1 , 2 ]\n", "[1,2]"],
+  ["numbers in many spellings", "[1.0,1e2,100E-2,-0,-0.0,0.1e1,1e-7,0.0000001,0.000001,123456789012345.5,1e-400]", "[1,100,1,0,0,1,1e-7,1e-7,0.000001,123456789012345.5,0]"],
+  ["the largest integers", "[9007199254740991,-9007199254740991,9007199254740991.0,9.007199254740991e15]", "[9007199254740991,-9007199254740991,9007199254740991,9007199254740991]"],
+  ["scalars", "true", "true"],
+  ["empty", '{"a":{},"b":[],"c":""}', '{"a":{},"b":[],"c":""}'],
+  ["64 arrays", nested(64), nested(64)],
+  ["64 objects", nestedObjects(64), nestedObjects(64)],
+];
+
+/** Text that no reader may accept. */
+const REFUSED = [
+  ["malformed-json", ["", " ", "{", "[", '"', '"a', "[1,]", '{"a":1,}', "{,}", "[,]", "[1 2]", '{"a" 1}', '{"a":}', "{a:1}", "{'a':1}", "'a'", "nul", "NULL", "tru", "NaN", "Infinity", "-Infinity", "undefined", "01", "-01", "+1", ".5", "1.", "1.e1", "1e", "1e+", "0x10", "1_000", "--1", "-", "1 1", "[1]]", "{}{}", "// a\n1", "/* a */1", "\ufeff1", "1\u00a0", "\u000b1", '"\\x41"', '"\\u12"', '"\\u12g4"', '"\\U0041"', '"\\\'"', '"a\nb"', '"a\tb"', '"\u0000"', '{"a":1 "b":2}', '{1:2}', '{"a":1;"b":2}', "[1;2]", "(1)", "1,2", '"a" "b"', "\\u0031"]],
+  ["duplicate-member", ['{"a":1,"a":2}', '{"a":1,"a":1}', '{"a":1,"\\u0061":2}', '{"b":{"a":1,"c":2,"a":3}}', '[{"":1,"":2}]', '{"constructor":1,"constructor":2}', '{"\\ud83d\\ude00":1,"😀":2}']],
+  ["unsupported-value", ["9007199254740992", "-9007199254740992", "9007199254740993", "9007199254740992.0", "1e16", "1e21", "1E400", "-1e400", "123456789012345678901234567890", '"\\ud800"', '"\\udc00"', '"\\udc00\\ud800"', '"a\\ud800b"', '{"\\ud800":1}', '{"__proto__":1}', '{"a":[{"__proto__":{}}]}', '{"\\u005f_proto__":1}']],
+  ["too-deep", [nested(65), nestedObjects(65), nested(65, "1"), nested(5000)]],
+];
+
+/** Text that reads well, but is not the canonical spelling of its value. */
+const NOT_CANONICAL = [" 1", "1\n", "[1, 2]", '{"a": 1}', '{"b":1,"a":2}', '{"a":1,"B":2}', '{"\ufb33":1,"😀":2}', "1.0", "1e2", "100e-2", "-0", "0.10", "1E-7", "1e-07", "0.0000001", "1e0", "1.5e1", "5E-324", '"\\u0041"', '"\\/"', '"\\u000a"', '"\\u000A"', '"\\u000F"', '"\\u007f"', '"\\u00e9"', '"\\ud83d\\ude00"', '{"\\u0061":1}', '{"10":1,"1":2}', '{"payload.a":1,"payload":2}', "9007199254740991.0", "123456789012345.50", "[\t]", "{ }"];
+
+write("canonical-json.json", {
+  source: `${SOURCE}; examples of RFC 8785 (rfc-editor.org/rfc/rfc8785) where named`,
+  note: "`accepted`: any spelling and its canonical form. `numbers`: IEEE 754 bits, and the text or null (refused). `refused`: no reader accepts them. `notCanonical`: readable, but another spelling.",
+  accepted: ACCEPTED.map(([title, input, output]) => ({ title, input, output })),
+  numbers: NUMBERS.map(([bits, output]) => ({ bits, output })),
+  refused: REFUSED.flatMap(([code, inputs]) => inputs.map((input) => ({ input, code }))),
+  notCanonical: NOT_CANONICAL,
+});
+
+// --- events.json
+
+const KEY_ID = "ab".repeat(32);
+const signature = { keyId: KEY_ID, signature: "AAAA" };
+const actorChain = (delegations) => (delegations === 0 ? { id: "z" } : { id: "a", onBehalfOf: actorChain(delegations - 1) });
+
+const VALID_EVENTS = [
+  ["the least", { action: "a" }],
+  ["every member", { action: "order.refund", actor: { id: "bob", type: "employee", name: "Bob", onBehalfOf: "alice" }, context: { ip: "192.0.2.7", requestId: "r-1", session: null }, id: "evt-2", metadata: { a: { b: 1 } }, occurredAt: "2026-01-02T03:04:05Z", outcome: "success", payload: { amount: 1250 }, signatures: [signature], source: { id: "shop", counter: 0 }, targets: [{ id: "order-7", type: "order", name: "" }], type: "refund@2" }],
+  ["an action of 128 bytes and all allowed characters", { action: `A-z_0:9.${"x".repeat(120)}` }],
+  ["an action of the ledger", { action: "ledger.access" }],
+  ["a control action under its own rules elsewhere", { action: "ledger.anchor", payload: null }],
+  ["null as payload", { action: "a", payload: null }],
+  ["a scalar as payload", { action: "a", payload: 1.5 }],
+  ["an array as payload", { action: "a", payload: [{}, []] }],
+  ["empty containers", { action: "a", context: {}, metadata: {}, payload: {}, targets: [] }],
+  ["an id of 256 bytes in UTF-8", { action: "a", id: "é".repeat(128) }],
+  ["an actor of 1,024 bytes", { action: "a", actor: "é".repeat(512) }],
+  ["an actor with control characters, which are not its grammar's business", { action: "a", actor: "a\nb" }],
+  ["a target id of 4,096 bytes", { action: "a", targets: [{ id: "/".repeat(4096) }] }],
+  ["1,000 targets", { action: "a", targets: Array.from({ length: 1000 }, (_, i) => ({ id: `${i}` })) }],
+  ["several principals", { action: "a", actor: { id: "agent", onBehalfOf: ["alice", { id: "bob", onBehalfOf: "carol" }] } }],
+  ["16 delegations inside one another", { action: "a", actor: actorChain(16) }],
+  ["an outcome of 64 characters", { action: "a", outcome: "Ab9_.:-".padEnd(64, "x") }],
+  ...["2026-01-02t03:04:05z", "2024-02-29T00:00:00.1Z", "2000-02-29T23:59:59.123456789+14:00", "1985-04-12T23:20:50.52-00:00", "0000-01-01T00:00:00Z", "9999-12-31T23:59:59+23:59", "1990-12-31T23:59:60Z", "1990-12-31T15:59:60-08:00", "1991-01-01T00:29:60.5+00:30"].map((occurredAt) => [`the time ${occurredAt}`, { action: "a", occurredAt }]),
+  ["the largest counter", { action: "a", source: { id: "s", counter: 9007199254740991 } }],
+  ["16 signatures", { action: "a", id: "i", signatures: Array.from({ length: 16 }, () => signature) }],
+  ["signatures without an id, which no signature then counts for", { action: "a", signatures: [signature] }],
+  ["a signature of 8,192 characters", { action: "a", signatures: [{ keyId: KEY_ID, signature: "A".repeat(8192) }] }],
+  ["names that objects inherit, in open objects", { action: "a", context: { constructor: 1, toString: "x" }, metadata: { hasOwnProperty: null }, payload: { valueOf: 1 } }],
+  ["64 open arrays and objects", { action: "a", payload: JSON.parse(nested(63)) }],
+];
+
+/** Canonical, but not an event: with code and pointer. */
+const INVALID_EVENTS = [
+  ["", null], ["", []], ["", "a"], ["", 1],
+  ["/action", {}],
+  ["/action", { payload: { action: "a" } }],
+  ...[null, 1, "", ".", "a.", ".a", "a..b", "a b", "a/b", "é", "a\n", "x".repeat(129), ["a"], { a: 1 }].map((action) => ["/action", { action }]),
+  ["/acton", { acton: "a", action: "a" }],
+  ["/Action", { Action: "a", action: "a" }],
+  ["/constructor", { action: "a", constructor: 1 }],
+  ["/toString", { action: "a", toString: 1 }],
+  ["/hash", { action: "a", hash: "x" }],
+  ["/a~1b~0c", { action: "a", "a/b~c": 1 }],
+  ...["", 1, null, "a\u0000", "a\u001f", "a\u007f", "a\u0085", "x".repeat(257), "é".repeat(129), {}].map((id) => ["/id", { action: "a", id }]),
+  ...["", 1, null, "a\n", "x".repeat(257)].map((type) => ["/type", { action: "a", type }]),
+  ...["", 1, null, "x".repeat(1025), ["a"]].map((actor) => ["/actor", { action: "a", actor }]),
+  ["/actor/id", { action: "a", actor: {} }],
+  ["/actor/id", { action: "a", actor: { id: "" } }],
+  ["/actor/id", { action: "a", actor: { id: "x".repeat(1025) } }],
+  ["/actor/type", { action: "a", actor: { id: "a", type: "" } }],
+  ["/actor/name", { action: "a", actor: { id: "a", name: null } }],
+  ["/actor/name", { action: "a", actor: { id: "a", name: "x".repeat(4097) } }],
+  ["/actor/email", { action: "a", actor: { id: "a", email: "b" } }],
+  ["/actor/onBehalfOf", { action: "a", actor: { id: "a", onBehalfOf: null } }],
+  ["/actor/onBehalfOf", { action: "a", actor: { id: "a", onBehalfOf: [] } }],
+  ["/actor/onBehalfOf", { action: "a", actor: { id: "a", onBehalfOf: Array.from({ length: 101 }, () => "a") } }],
+  ["/actor/onBehalfOf/1", { action: "a", actor: { id: "a", onBehalfOf: ["a", ""] } }],
+  ["/actor/onBehalfOf/0", { action: "a", actor: { id: "a", onBehalfOf: [["a"]] } }],
+  ["/actor/onBehalfOf/onBehalfOf/id", { action: "a", actor: { id: "a", onBehalfOf: { id: "b", onBehalfOf: {} } } }],
+  ["/actor", { action: "a", actor: actorChain(17) }],
+  ...[null, {}, "a"].map((targets) => ["/targets", { action: "a", targets }]),
+  ["/targets", { action: "a", targets: Array.from({ length: 1001 }, () => ({ id: "a" })) }],
+  ["/targets/0", { action: "a", targets: ["a"] }],
+  ["/targets/1/id", { action: "a", targets: [{ id: "a" }, { type: "b" }] }],
+  ["/targets/0/id", { action: "a", targets: [{ id: "x".repeat(4097) }] }],
+  ["/targets/0/typ", { action: "a", targets: [{ id: "a", typ: "b" }] }],
+  ...["", 1, null, "a b", "a/b", "é", "x".repeat(65)].map((outcome) => ["/outcome", { action: "a", outcome }]),
+  ...[null, 0, "", "2026-01-02", "2026-01-02 03:04:05Z", "2026-01-02T03:04Z", "2026-01-02T03:04:05", "2026-1-2T03:04:05Z", "2026-01-02T03:04:05.Z", "2026-01-02T03:04:05,5Z", "2026-01-02T03:04:05+0100", "2026-01-02T03:04:05Z\n", "+2026-01-02T03:04:05Z", "2026-00-10T00:00:00Z", "2026-13-10T00:00:00Z", "2026-01-00T00:00:00Z", "2026-01-32T00:00:00Z", "2026-04-31T00:00:00Z", "2026-02-29T00:00:00Z", "1900-02-29T00:00:00Z", "2026-01-02T24:00:00Z", "2026-01-02T03:60:00Z", "2026-01-02T03:04:61Z", "2026-01-02T03:04:60Z", "1990-12-31T23:59:60+01:00", "2026-01-02T03:04:05+24:00", "2026-01-02T03:04:05+01:60", `2026-01-02T03:04:05.${"1".repeat(44)}Z`].map((occurredAt) => ["/occurredAt", { action: "a", occurredAt }]),
+  ...[null, [], "a", 1].flatMap((value) => [["/context", { action: "a", context: value }], ["/metadata", { action: "a", metadata: value }]]),
+  ["/source", { action: "a", source: "s" }],
+  ["/source/counter", { action: "a", source: { id: "s" } }],
+  ["/source/id", { action: "a", source: { counter: 1 } }],
+  ["/source/id", { action: "a", source: { counter: 1, id: "a\n" } }],
+  ...[-1, 1.5, "1", null].map((counter) => ["/source/counter", { action: "a", source: { id: "s", counter } }]),
+  ["/source/seq", { action: "a", source: { id: "s", counter: 1, seq: 1 } }],
+  ["/signatures", { action: "a", signatures: [] }],
+  ["/signatures", { action: "a", signatures: signature }],
+  ["/signatures", { action: "a", signatures: Array.from({ length: 17 }, () => signature) }],
+  ["/signatures/0/keyId", { action: "a", signatures: [{ signature: "AAAA" }] }],
+  ...["ab", "AB".repeat(32), `${"ab".repeat(32)}\n`, 1].map((keyId) => ["/signatures/0/keyId", { action: "a", signatures: [{ ...signature, keyId }] }]),
+  ...["", "A", "AAA", "AAA=A", "AB==", "AAB=", "AA=", "====", "AA-_", "AAAA\n", " AAAA", 1, "A".repeat(8196)].map((value) => ["/signatures/0/signature", { action: "a", signatures: [{ ...signature, signature: value }] }]),
+  ["/signatures/0/alg", { action: "a", signatures: [{ ...signature, alg: "ed25519" }] }],
+];
+
+/** Not canonical JSON, so no event either. */
+const UNREADABLE_EVENTS = [
+  ["duplicate-member", '{"action":"a","action":"b"}'],
+  ["duplicate-member", '{"action":"a","payload":{"x":1,"x":2}}'],
+  ["not-canonical", '{"payload":1,"action":"a"}'],
+  ["not-canonical", '{"action":"a"} '],
+  ["not-canonical", '{"action":"\\u0061"}'],
+  ["not-canonical", '{"action":"a","payload":1.0}'],
+  ["unsupported-value", '{"action":"a","payload":9007199254740993}'],
+  ["unsupported-value", '{"__proto__":{"x":1},"action":"a"}'],
+  ["too-deep", `{"action":"a","payload":${nested(64)}}`],
+  ["malformed-json", '{"action":"a"'],
+  ["malformed-json", ""],
+];
+
+write("events.json", {
+  source: SOURCE,
+  note: "`valid`: bodies (canonical texts) that follow spec/event.md. `invalid`: bodies that do not, with the error code and, for malformed-event, the JSON Pointer of the offender.",
+  valid: VALID_EVENTS.map(([title, event]) => ({ title, body: jcs(event) })),
+  invalid: [
+    ...INVALID_EVENTS.map(([pointer, event]) => ({ body: jcs(event), code: "malformed-event", pointer })),
+    ...UNREADABLE_EVENTS.map(([code, body]) => ({ body, code })),
+  ],
+});
