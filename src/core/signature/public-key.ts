@@ -221,7 +221,13 @@ const RSA_EXPONENT_MAX = 0xffffffffn;
 const RSA_SPKI_BYTES_MAX = 1100;
 
 function isRsaHeader(spki: Uint8Array): boolean {
-  return spki[0] === 0x30 && spki[1] === 0x82 && startsWith(spki.subarray(4), RSA_ALGORITHM);
+  return spki[0] === 0x30 && startsWith(spki.subarray(contentStart(spki, 0)), RSA_ALGORITHM);
+}
+
+/** Where the content of the DER element at `offset` begins. What follows is compared with the canonical form anyway. */
+function contentStart(bytes: Uint8Array, offset: number): number {
+  const length = bytes[offset + 1] ?? 0;
+  return offset + 2 + (length > 0x80 ? length - 0x80 : 0);
 }
 
 /** Reads modulus and exponent, writes the one DER form of them, and accepts nothing but that form. RFC 8017 A.1.1. */
@@ -229,15 +235,15 @@ function parseRsaSpki(spki: Uint8Array): PublicKey {
   if (spki.length > RSA_SPKI_BYTES_MAX || !isRsaHeader(spki)) {
     throw malformed("rsa-pss", "expected an rsaEncryption SPKI of at most 1,100 bytes");
   }
-  // SEQUENCE header (4), algorithm, BIT STRING header (4) and its zero byte, SEQUENCE header (4), then the integers.
-  let offset = 4 + RSA_ALGORITHM.length + 9;
+  // SEQUENCE { algorithm, BIT STRING { zero byte, SEQUENCE { modulus, exponent } } }
+  const keyStart = contentStart(spki, contentStart(spki, 0) + RSA_ALGORITHM.length) + 1;
+  let offset = contentStart(spki, keyStart);
   const readInteger = (): bigint => {
     if (spki[offset] !== 0x02) throw malformed("rsa-pss", "expected a DER integer");
-    let length = spki[offset + 1] ?? 0;
-    offset += 2;
-    for (let more = length > 0x80 ? length - 0x80 : 0, first = true; more > 0; more--, first = false) {
-      length = (first ? 0 : length) * 256 + (spki[offset++] ?? 0);
-    }
+    const start = contentStart(spki, offset);
+    const lengthBytes = spki.subarray(offset + 1, start);
+    const length = Number(integerOf(lengthBytes.length === 1 ? lengthBytes : lengthBytes.subarray(1)));
+    offset = start;
     if (length > spki.length - offset) throw malformed("rsa-pss", "expected a DER integer");
     offset += length;
     return integerOf(spki.subarray(offset - length, offset));
@@ -258,7 +264,7 @@ function parseRsaSpki(spki: Uint8Array): PublicKey {
   return {
     algorithm: "rsa-pss",
     spki: canonical,
-    raw: canonical.subarray(4 + RSA_ALGORITHM.length + 5),
+    raw: canonical.subarray(keyStart),
     rsa: { modulus, exponent, modulusBits },
   };
 }
