@@ -6,6 +6,7 @@ import {
   type JsonWebKey,
   type KeyObject,
   sign,
+  verify,
 } from "node:crypto";
 import { ml_dsa44, ml_dsa65, ml_dsa87 } from "@noble/post-quantum/ml-dsa.js";
 import { bytesEqual, concatBytes, decodeBase64, decodeHex, encodeBase64, encodeHex } from "../core/encoding.ts";
@@ -184,6 +185,7 @@ export function privateKeyFromJwk(jwk: JsonWebKey): PrivateKey {
 /** EC and RSA keys, which OpenSSL holds on every Node; the SPKI is rebuilt in the one form that the formats accept. */
 function nativePrivateKey(native: KeyObject): PrivateKey {
   const { asymmetricKeyType: type, asymmetricKeyDetails: details } = native;
+  if ((type === "ec" || type === "rsa") && !isPair(native)) throw mismatch();
   const pkcs8 = (): Uint8Array => Uint8Array.from(native.export({ format: "der", type: "pkcs8" }));
   const jwk = (): JsonWebKey => native.export({ format: "jwk" });
   if (type === "rsa") {
@@ -211,6 +213,17 @@ function nativePrivateKey(native: KeyObject): PrivateKey {
   };
 }
 
+/** Whether the public half that the file gives belongs to the private one: OpenSSL does not ask when it reads a key. */
+function isPair(native: KeyObject): boolean {
+  const trial = new Uint8Array(1);
+  try {
+    return verify("sha256", trial, createPublicKey(native), sign("sha256", trial, native));
+  } catch {
+    // Numbers that OpenSSL cannot sign with, such as a modulus of a few bits.
+    return false;
+  }
+}
+
 /** r ‖ min(s, n − s): verifiers refuse the high one. */
 export function withLowS(algorithm: EcdsaAlgorithm, signature: Uint8Array): Uint8Array {
   const order = CURVE_ORDER[algorithm];
@@ -225,7 +238,9 @@ export function withLowS(algorithm: EcdsaAlgorithm, signature: Uint8Array): Uint
  * Signature by `key` that has been verified before it is returned: a fault while signing with a deterministic scheme
  * can give the key away, and a signature that nobody can verify must not be stored. `invariant-broken` otherwise.
  */
-export async function signChecked(key: PrivateKey, message: Uint8Array): Promise<Uint8Array> {
+export async function signChecked(key: PrivateKey, input: Uint8Array): Promise<Uint8Array> {
+  // A copy: the caller may reuse its buffer before the signature has been verified.
+  const message = Uint8Array.from(input);
   const signature = Uint8Array.from(await key.sign(message));
   if (!(await verifySignature(key.algorithm, key.spki, message, signature))) {
     throw new FatalError("invariant-broken", `${key.algorithm} signer: its own signature does not verify`);

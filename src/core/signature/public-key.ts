@@ -1,4 +1,4 @@
-import { concatBytes, decodeHex } from "../encoding.ts";
+import { concatBytes, decodeHex, encodeHex } from "../encoding.ts";
 import { MalformedError } from "../errors.ts";
 
 /**
@@ -114,9 +114,7 @@ export function algorithmOfSpki(spki: Uint8Array): Algorithm | undefined {
 
 /** Unsigned big-endian integer. */
 export function integerOf(bytes: Uint8Array): bigint {
-  let hex = "0x0";
-  for (const byte of bytes) hex += byte.toString(16).padStart(2, "0");
-  return BigInt(hex);
+  return BigInt(`0x0${encodeHex(bytes)}`);
 }
 
 /** Unsigned little-endian integer. */
