@@ -42,6 +42,16 @@ const jobs = {
     await store.close();
     return won;
   },
+  // Replaces for ever, and says each size once it is durable; it is killed in the middle of it.
+  async forever({ path }) {
+    const store = sqliteLockStore({ path, driver: await loadSqliteDriver() });
+    for (;;) {
+      const present = (await store.fetch("example.com/log")).note;
+      const size = present === null ? 1 : Number(present.split("\\n")[1]) + 1;
+      await store.replace("example.com/log", present, note(size));
+      process.send(size);
+    }
+  },
   async create({ path, id }) {
     const store = sqliteLockStore({ path, driver: await loadSqliteDriver(), waitMs: 60000 });
     try {
@@ -118,6 +128,31 @@ describe(`${PROCESSES} processes at once`, () => {
     expect(won).toEqual(Array.from({ length: PROCESSES * ROUNDS }, (_, i) => i + 1));
     const store = sqliteLockStore({ path, driver: await loadSqliteDriver() });
     expect((await store.fetch(ORIGIN))?.note?.split("\n")[1]).toBe(String(PROCESSES * ROUNDS));
+    await store.close();
+  });
+
+  it("keep every replace that had resolved when one of them is killed", async () => {
+    const path = join(folder, "killed.sqlite");
+    const store = sqliteLockStore({ path, driver: await loadSqliteDriver() });
+    await store.create({ origin: ORIGIN, lockStoreId: "0".repeat(32) });
+    for (const messages of [1, 7, 40]) {
+      const resolved = await new Promise<number>((resolve) => {
+        const process = fork(child, { stdio: ["ignore", "inherit", "inherit", "ipc"] });
+        let last = 0;
+        let count = 0;
+        process.on("message", (size) => {
+          last = size as number;
+          if (++count === messages) process.kill("SIGKILL");
+        });
+        process.once("close", () => resolve(last));
+        process.send({ job: "forever", path });
+      });
+      const present = (await store.fetch(ORIGIN))?.note ?? null;
+      const size = Number(present?.split("\n")[1]);
+      expect(size).toBeGreaterThanOrEqual(resolved);
+      // The killed writer may have finished one more; either way the next one goes on from there.
+      await store.replace(ORIGIN, present, present!.replace(`\n${size}\n`, `\n${size + 1}\n`));
+    }
     await store.close();
   });
 
