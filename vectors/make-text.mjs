@@ -212,3 +212,182 @@ write("events.json", {
     ...UNREADABLE_EVENTS.map(([code, body]) => ({ body, code })),
   ],
 });
+
+// --- commitments.json
+
+const HASHES = ["sha256", "sha512", "sha3-256"];
+/** Salts are fixed by what they are for. */
+const saltOf = (text) => digest("sha256", `salt of ${text}`).slice(0, 32);
+const bytes = (hex) => Buffer.from(hex, "hex");
+
+const commitBody = (hash, scheme, salt, body) => digest(hash, `tallystick/v1/${scheme}\n`, bytes(salt), body);
+const fieldDigest = (hash, salt, name, value) => digest(hash, "tallystick/v1/field\n", bytes(salt), jcs([name, value]));
+const commitFields = (hash, names, digests) => digest(hash, "tallystick/v1/fields\n", jcs(names), "\n", ...digests.map(bytes));
+
+/** Name and value of each field, ascending by name. */
+function cut(event) {
+  const fields = Object.entries(event).flatMap(([name, value]) => {
+    const isCut = ["payload", "context", "metadata"].includes(name) && value !== null && typeof value === "object" && !Array.isArray(value) && Object.keys(value).length > 0;
+    return isCut ? Object.entries(value).map(([member, inner]) => [`${name}.${member}`, inner]) : [[name, value]];
+  });
+  return fields.sort(([a], [b]) => (a < b ? -1 : 1));
+}
+
+const REFUND = { action: "order.refund", actor: { id: "bob", type: "employee" }, id: "evt-2", payload: { amount: 1250, reason: "damaged" }, targets: [{ id: "order-7", type: "order" }] };
+const BODIES = [
+  ["event", { action: "user.login", actor: "alice", id: "evt-1", occurredAt: "2026-01-02T03:04:05Z", outcome: "success" }],
+  ["event", { action: "a", payload: "Größe 😀 \u0001" }],
+  ["event", { action: "a", payload: "x".repeat(20_000) }],
+  ["control", { action: "ledger.hold.released", payload: { hold: "case-1", reason: "closed" } }],
+];
+const CUTS = [
+  REFUND,
+  { action: "a" },
+  { action: "a", context: {}, metadata: {}, payload: {} },
+  { action: "a", payload: null },
+  { action: "a", payload: [{ b: 1 }] },
+  { action: "a", context: { ip: "192.0.2.7", "x.y": { z: 1 } }, id: "i", metadata: { "": 0, constructor: "c", toString: 1 }, payload: { "\ufb33": 1, "😀": 2, é: 3, ".": 4 }, signatures: [signature] },
+  { action: "a", payload: Object.fromEntries(Array.from({ length: 1023 }, (_, i) => [`m${i}`, i])) },
+];
+
+function disclose(hash, event, shown) {
+  const fields = cut(event);
+  const names = fields.map(([name]) => name);
+  const digests = fields.map(([name, value]) => fieldDigest(hash, saltOf(name), name, value));
+  const isShown = (name) => shown.includes(name);
+  return {
+    hash,
+    names,
+    disclosed: Object.fromEntries(fields.filter(([name]) => isShown(name)).map(([name, value]) => [name, [saltOf(name), value]])),
+    digests: Object.fromEntries(names.flatMap((name, i) => (isShown(name) ? [] : [[name, digests[i]]]))),
+    commitment: commitFields(hash, names, digests),
+  };
+}
+
+const OPEN = ["action", "id", "payload.amount"];
+const disclosures = HASHES.flatMap((hash) => [
+  { title: `${hash}: some fields`, ...disclose(hash, REFUND, OPEN), event: { action: "order.refund", id: "evt-2", payload: { amount: 1250 } } },
+  { title: `${hash}: all fields`, ...disclose(hash, REFUND, cut(REFUND).map(([name]) => name)), event: REFUND },
+  { title: `${hash}: no field`, ...disclose(hash, REFUND, []), event: {} },
+]).concat(
+  { title: "empty containers, and names that objects inherit", ...disclose("sha256", CUTS[5], ["metadata.constructor", "metadata.toString", "metadata.", "payload..", "signatures"]), event: { metadata: { "": 0, constructor: "c", toString: 1 }, payload: { ".": 4 }, signatures: [signature] } },
+  { title: "an empty payload", ...disclose("sha256", CUTS[2], ["payload", "context"]), event: { context: {}, payload: {} } },
+  { title: "an uncut payload", ...disclose("sha256", CUTS[4], ["payload"]), event: { payload: [{ b: 1 }] } },
+);
+
+/** A disclosure in which the writer cheats or errs: the commitment is right for what it says, only the rules refuse it. */
+function forged(title, code, change) {
+  const base = disclose("sha256", REFUND, OPEN);
+  const { names, disclosed, digests } = change({ names: [...base.names], disclosed: { ...base.disclosed }, digests: { ...base.digests } });
+  return { title, code, hash: "sha256", names, disclosed, digests };
+}
+const D = "00".repeat(32);
+const withName = (name, where = "digests") => (parts) => {
+  parts.names = [...parts.names, name].sort();
+  if (where === "digests") parts.digests[name] = D;
+  else parts.disclosed[name] = where;
+  return parts;
+};
+const value = (name, inner) => (parts) => {
+  parts.disclosed[name] = [saltOf(name), inner];
+  delete parts.digests[name];
+  return parts;
+};
+const only = (event) => () => disclose("sha256", event, cut(event).map(([name]) => name));
+const FORGERIES = [
+  ["two values under one name", "malformed-commitment", (parts) => ({ ...parts, names: ["action", ...parts.names] })],
+  ["two values under one name, one shown and one withheld", "malformed-commitment", (parts) => ({ ...parts, digests: { ...parts.digests, action: D } })],
+  ["payload beside payload.amount, withheld", "malformed-commitment", withName("payload")],
+  ["payload beside payload.amount, shown", "malformed-commitment", withName("payload", [saltOf("p"), 1])],
+  ["context beside context.ip", "malformed-commitment", (parts) => withName("context")(withName("context.ip")(parts))],
+  ["a non-empty object as uncut payload", "malformed-commitment", () => ({ names: ["action", "payload"], disclosed: { action: [saltOf("a"), "a"], payload: [saltOf("p"), { amount: 1 }] }, digests: {} })],
+  ["a non-empty object as uncut metadata", "malformed-commitment", () => ({ names: ["action", "metadata"], disclosed: { metadata: [saltOf("p"), { a: 1 }] }, digests: { action: D } })],
+  ["names out of order", "malformed-commitment", (parts) => ({ ...parts, names: [...parts.names].reverse() })],
+  ["names in the order of code points", "malformed-commitment", () => ({ names: ["action", "payload.\ufb33", "payload.😀"], disclosed: {}, digests: { action: D, "payload.\ufb33": D, "payload.😀": D } })],
+  ["no action", "malformed-commitment", () => ({ names: ["id"], disclosed: {}, digests: { id: D } })],
+  ["no names", "malformed-commitment", () => ({ names: [], disclosed: {}, digests: {} })],
+  ["an unknown member", "malformed-commitment", withName("hash")],
+  ["a member that objects inherit", "malformed-commitment", withName("constructor")],
+  ["actor cut", "malformed-commitment", withName("actor.id")],
+  ["an empty member before the dot", "malformed-commitment", withName(".x")],
+  ["the member __proto__ of payload", "malformed-commitment", withName("payload.__proto__")],
+  ["a name that is no string", "malformed-commitment", (parts) => ({ ...parts, names: [1, ...parts.names] })],
+  ["1,025 names", "malformed-commitment", only({ action: "a", payload: Object.fromEntries(Array.from({ length: 1024 }, (_, i) => [`m${i}`, i])) })],
+  ["a name in neither", "malformed-commitment", (parts) => ({ ...parts, digests: Object.fromEntries(Object.entries(parts.digests).slice(1)) })],
+  ["a name more in digests", "malformed-commitment", (parts) => ({ ...parts, digests: { ...parts.digests, type: D } })],
+  ["one name in both, another in neither", "malformed-commitment", (parts) => ({ ...parts, digests: { "payload.reason": D, action: D, targets: D } })],
+  ["a digest too short", "malformed-commitment", (parts) => ({ ...parts, digests: { ...parts.digests, actor: D.slice(2) } })],
+  ["a digest in capitals", "malformed-commitment", (parts) => ({ ...parts, digests: { ...parts.digests, actor: D.replaceAll("0", "A") } })],
+  ["a digest that is no text", "malformed-commitment", (parts) => ({ ...parts, digests: { ...parts.digests, actor: 0 } })],
+  ["a salt too short", "malformed-commitment", (parts) => ({ ...parts, disclosed: { ...parts.disclosed, id: [saltOf("id").slice(2), "evt-2"] } })],
+  ["a salt in capitals", "malformed-commitment", (parts) => ({ ...parts, disclosed: { ...parts.disclosed, id: ["AB".repeat(16), "evt-2"] } })],
+  ["a salt without a value", "malformed-commitment", (parts) => ({ ...parts, disclosed: { ...parts.disclosed, id: [saltOf("id")] } })],
+  ["a value more than one", "malformed-commitment", (parts) => ({ ...parts, disclosed: { ...parts.disclosed, id: [saltOf("id"), "evt-2", 1] } })],
+  ["a value without its salt", "malformed-commitment", (parts) => ({ ...parts, disclosed: { ...parts.disclosed, id: "evt-2" } })],
+  ["an action against the grammar", "malformed-event", value("action", "a b")],
+  ["an actor with an unknown member", "malformed-event", value("actor", { id: "a", email: "b" })],
+  ["targets that are no array", "malformed-event", value("targets", {})],
+  ["an uncut context that is an array", "malformed-event", () => ({ names: ["action", "context"], disclosed: { context: [saltOf("c"), []] }, digests: { action: D } })],
+  ["a value nested beyond 64", "too-deep", value("payload.amount", JSON.parse(nested(63)))],
+];
+
+write("commitments.json", {
+  source: SOURCE,
+  note: "`bodies`: schemes event and control. `cuts`: fields of an event with their salts. `disclosures`: what a reader is shown, the commitment that it opens and the part of the event that it shows. `forged`: refused with this error code, whatever the commitment.",
+  bodies: HASHES.flatMap((hash) => BODIES.map(([scheme, event]) => {
+    const salt = saltOf(`${scheme} ${event.action}`);
+    return { hash, scheme, salt, body: jcs(event), commitment: commitBody(hash, scheme, salt, jcs(event)) };
+  })),
+  cuts: HASHES.flatMap((hash) => CUTS.map((event) => {
+    const fields = cut(event).map(([name, inner]) => ({ name, value: jcs(inner), salt: saltOf(name), digest: fieldDigest(hash, saltOf(name), name, inner) }));
+    return { hash, body: jcs(event), fields, commitment: commitFields(hash, fields.map((field) => field.name), fields.map((field) => field.digest)) };
+  })).filter((vector) => vector.hash === "sha256" || vector.fields.length < 100),
+  disclosures,
+  forged: FORGERIES.map(([title, code, change]) => forged(title, code, change)),
+});
+
+// --- entries.json
+
+const ZEROS = "0".repeat(64);
+const entryText = ({ commitment, index, previous, scheme, time }) => jcs({ commitment, index, previous, scheme, time, v: 1 });
+const leafHash = (text) => digest("sha256", Buffer.of(0), text);
+
+const chain = [];
+for (const [index, [hash, scheme, time]] of [
+  ["sha256", "control", "2026-01-02T03:04:00.000Z"],
+  ["sha256", "event", "2026-01-02T03:04:05.250Z"],
+  ["sha512", "fields", "2026-01-02T03:04:05.250Z"],
+  ["sha3-256", "event", "2028-02-29T23:59:59.999Z"],
+].entries()) {
+  const previous = index === 0 ? ZEROS : chain[index - 1].leafHash;
+  const commitment = `${hash}:${digest(hash, `entry ${index}`)}`;
+  const text = entryText({ commitment, index, previous, scheme, time });
+  chain.push({ text, leafHash: leafHash(text), entry: JSON.parse(text) });
+}
+const far = entryText({ ...chain[1].entry, index: 9007199254740991, time: "0000-01-01T00:00:00.000Z" });
+chain.push({ text: far, leafHash: leafHash(far), entry: JSON.parse(far) });
+
+const base = chain[1].text;
+const replaced = (from, to) => {
+  const text = base.replace(from, to);
+  if (text === base) throw new Error(`nothing to replace: ${from}`);
+  return text;
+};
+const times = ["2026-01-02T03:04:05Z", "2026-01-02T03:04:05.25Z", "2026-01-02T03:04:05.2500Z", "2026-01-02 03:04:05.250Z", "2026-01-02T03:04:05.250z", "2026-01-02T03:04:05.250+00:00", "2026-00-02T03:04:05.250Z", "2026-13-02T03:04:05.250Z", "2026-01-00T03:04:05.250Z", "2026-01-32T03:04:05.250Z", "2026-02-29T03:04:05.250Z", "2100-02-29T03:04:05.250Z", "2026-04-31T03:04:05.250Z", "2026-01-02T24:00:00.000Z", "2026-01-02T03:60:05.250Z", "2026-01-02T03:04:60.000Z", "12026-01-02T03:04:05.250Z", "-026-01-02T03:04:05.250Z"];
+const MALFORMED_ENTRIES = [
+  "", "{}", "null", ` ${base}`, `${base} `, `${base}\n`, `\ufeff${base}`,
+  replaced('"v":1', '"v":2'), replaced('"v":1', '"v":1.0'), replaced(',"v":1', ""), replaced('"v":1', '"v":1,"w":1'), replaced('"v":1', '"v":1,"v":1'),
+  replaced('"index":1', '"index":01'), replaced('"index":1', '"index":-1'), replaced('"index":1', '"index":1.0'), replaced('"index":1', '"index":"1"'), replaced('"index":1', '"index":1e0'), replaced('"index":1', '"index":9007199254740992'), replaced('"index":1', '"index":10000000000000000'), replaced('"index":1', '"index":null'), replaced('"index":1', '"index":'),
+  replaced("sha256:", "sha1:"), replaced("sha256:", "SHA256:"), replaced("sha256:", "sha512:"), replaced("sha256:", "sha3-512:"), replaced("sha256:", ""), replaced(/"sha256:../, '"sha256:'), replaced(/"sha256:../, '"sha256:AB'), replaced(/"sha256:../, '"sha256:g0'),
+  replaced('"scheme":"event"', '"scheme":"Event"'), replaced('"scheme":"event"', '"scheme":"events"'), replaced('"scheme":"event"', '"scheme":""'), replaced('"scheme":"event"', '"scheme":"\\u0065vent"'),
+  replaced(/"previous":"../, '"previous":"'), replaced(/"previous":"../, '"previous":"AB'), replaced(/"previous":"/, '"previous":"00'), replaced(/"previous":"[^"]*"/, '"previous":null'),
+  base.replace(/^\{("commitment":"[^"]*"),("index":1),/, "{$2,$1,"), base.replaceAll(",", ", "), base.replaceAll(":", ": "),
+  ...times.map((time) => replaced(chain[1].entry.time, time)),
+];
+
+write("entries.json", {
+  source: SOURCE,
+  note: "`chain`: entry texts, the first four linked, with leaf hash and members. `malformed`: texts that are no entry (malformed-entry).",
+  chain,
+  malformed: MALFORMED_ENTRIES,
+});

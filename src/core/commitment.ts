@@ -52,9 +52,10 @@ const PREIMAGES = {
   event: createPreimage(PREFIXES.event),
   control: createPreimage(PREFIXES.control),
   field: createPreimage(PREFIXES.field),
+  fields: createPreimage(PREFIXES.fields),
 } as const;
 
-function saltedHash(hash: HashName, kind: keyof typeof PREIMAGES, salt: Uint8Array, text: string): string {
+function saltedHash(hash: HashName, kind: "event" | "control" | "field", salt: Uint8Array, text: string): string {
   if (salt.length !== SALT_BYTES) throw new RangeError(`salt: expected ${SALT_BYTES} bytes, got ${salt.length}`);
   let preimage: Preimage = PREIMAGES[kind];
   if ((text.length + PREFIX_BYTES_MAX) * 3 > SCRATCH_BYTES) {
@@ -64,13 +65,17 @@ function saltedHash(hash: HashName, kind: keyof typeof PREIMAGES, salt: Uint8Arr
   for (let i = 0; i < SALT_BYTES; i++) scratch[prefixBytes + i] = salt[i]!;
   const textOffset = prefixBytes + SALT_BYTES;
   const size = textOffset + writeScratch(scratch, text, textOffset);
-  if (size > VIEWS_MAX) return digestHex(hash, scratch.subarray(0, size));
+  return digestHex(hash, viewOf(scratch, views, size));
+}
+
+function viewOf(scratch: Uint8Array, views: Preimage["views"], size: number): Uint8Array {
+  if (size > VIEWS_MAX) return scratch.subarray(0, size);
   let view = views[size];
   if (view === undefined) {
     view = scratch.subarray(0, size);
     views[size] = view;
   }
-  return digestHex(hash, view);
+  return view;
 }
 
 /**
@@ -81,9 +86,18 @@ export function commitBody(hash: HashName, scheme: "event" | "control", salt: Ui
   return saltedHash(hash, scheme, salt, body);
 }
 
+const PLAIN_NAME = /^[\w.-]*$/;
+
 /** Digest of one field, in hex: H("tallystick/v1/field\n" ‖ salt ‖ JCS([name, value])). */
 export function fieldDigest(hash: HashName, salt: Uint8Array, field: Field): string {
-  return saltedHash(hash, "field", salt, `[${JSON.stringify(field.name)},${field.value}]`);
+  const { name, value } = field;
+  // Quoting natively costs as much as half the hash, and hardly a name needs it.
+  return saltedHash(
+    hash,
+    "field",
+    salt,
+    PLAIN_NAME.test(name) ? `["${name}",${value}]` : `[${JSON.stringify(name)},${value}]`,
+  );
 }
 
 /**
@@ -94,33 +108,38 @@ export function commitFields(hash: HashName, names: readonly string[], digests: 
   if (names.length !== digests.length) {
     throw new RangeError(`commitFields: expected a digest for each of ${names.length} names, got ${digests.length}`);
   }
-  const head = `${PREFIXES.fields}${JSON.stringify(names)}\n`;
-  const bytes = allocateScratch(utf8Bytes(head) + digests.length * HASH_BYTES[hash]);
-  let end = writeScratch(bytes, head, 0);
-  for (const digest of digests) end += writeScratchHex(bytes, digest, end);
-  return digestHex(hash, bytes);
+  const head = `${JSON.stringify(names)}\n`;
+  const sizeBytesMax = PREFIX_BYTES_MAX + head.length * 3 + digests.length * HASH_BYTES[hash];
+  const { prefixBytes, scratch, views } =
+    sizeBytesMax > SCRATCH_BYTES ? createPreimage(PREFIXES.fields, sizeBytesMax) : PREIMAGES.fields;
+  let end = prefixBytes + writeScratch(scratch, head, prefixBytes);
+  for (const digest of digests) end += writeScratchHex(scratch, digest, end);
+  return digestHex(hash, viewOf(scratch, views, end));
 }
 
 /** The members that are cut one level deeper. */
-const CUT_MEMBERS: ReadonlySet<string> = new Set(["payload", "context", "metadata"]);
+function isCutMember(name: string): boolean {
+  return name === "payload" || name === "context" || name === "metadata";
+}
 
 /**
  * Fields of an event, ascending by name: each top-level member, and each member of a non-empty object in `payload`, `context`
- * and `metadata`. Error: `malformed-event` beyond 1,024 fields.
+ * and `metadata`. `body` is its canonical form, where the caller has it. Error: `malformed-event` beyond 1,024 fields.
  */
-export function cutFields(event: Event): Field[] {
+export function cutFields(event: Event, body: string = canonicalize(event)): Field[] {
   const fields: Field[] = [];
-  const members = event as unknown as JsonObject;
-  // No name of a member begins another, so cutting each in turn leaves the whole list ascending.
-  for (const member of EVENT_MEMBERS) {
-    const value = Object.hasOwn(members, member) ? members[member] : undefined;
-    if (value === undefined) continue;
-    if (!CUT_MEMBERS.has(member) || !isNonEmptyObject(value)) {
-      fields.push({ name: member, value: canonicalize(value) });
-      continue;
-    }
-    for (const name of Object.keys(value).sort(compareNames)) {
-      fields.push({ name: `${member}.${name}`, value: canonicalize(value[name]) });
+  // In canonical text the values stand ready to be cut out. No name of a member begins another, so the names of all fields
+  // ascend as they come.
+  let at = 0;
+  while (body.charCodeAt(at) !== 0x7d) {
+    const colon = skipString(body, at + 1);
+    const member = body.slice(at + 2, colon - 1);
+    const start = colon + 1;
+    if (isCutMember(member) && body.charCodeAt(start) === 0x7b && body.charCodeAt(start + 1) !== 0x7d) {
+      at = cutMembers(body, start, member, fields) + 1;
+    } else {
+      at = skipValue(body, start);
+      fields.push({ name: member, value: body.slice(start, at) });
     }
   }
   if (fields.length > FIELDS_MAX) {
@@ -131,10 +150,46 @@ export function cutFields(event: Event): Field[] {
   return fields;
 }
 
-function isNonEmptyObject(value: JsonValue | undefined): value is JsonObject {
-  if (typeof value !== "object" || value === null || Array.isArray(value)) return false;
-  for (const _name in value) return true;
-  return false;
+/** Cuts the object that begins at `start`; where its closing brace stands. */
+function cutMembers(body: string, start: number, member: string, fields: Field[]): number {
+  let at = start;
+  while (body.charCodeAt(at) !== 0x7d) {
+    const colon = skipString(body, at + 1);
+    const quoted = body.slice(at + 1, colon);
+    const name: string = quoted.includes("\\") ? JSON.parse(quoted) : quoted.slice(1, -1);
+    at = skipValue(body, colon + 1);
+    fields.push({ name: `${member}.${name}`, value: body.slice(colon + 1, at) });
+  }
+  return at;
+}
+
+/** Where the string ends that begins at `at`. */
+function skipString(text: string, at: number): number {
+  for (let i = at + 1; ; i++) {
+    const unit = text.charCodeAt(i);
+    if (unit === 0x22) return i + 1;
+    if (unit === 0x5c) i += 1;
+  }
+}
+
+/** Where the value ends that begins at `at`: before a comma or a closing brace. */
+function skipValue(text: string, at: number): number {
+  let depth = 0;
+  for (let i = at; ; ) {
+    const unit = text.charCodeAt(i);
+    if (unit === 0x22) {
+      i = skipString(text, i);
+      continue;
+    }
+    if (unit === 0x7b || unit === 0x5b) depth += 1;
+    else if (depth === 0 && (unit === 0x2c || unit === 0x7d)) return i;
+    else if (unit === 0x7d || unit === 0x5d) depth -= 1;
+    i += 1;
+  }
+}
+
+function isNonEmptyObject(value: unknown): boolean {
+  return typeof value === "object" && value !== null && !Array.isArray(value) && Object.keys(value).length > 0;
 }
 
 /** Event of its fields: the inverse of `cutFields`. Errors: as `openDisclosure` for the names, `malformed-event` for the grammar. */
@@ -176,7 +231,7 @@ function malformed(message: string, details?: Record<string, unknown>): never {
 export function isFieldName(name: string): boolean {
   const dot = name.indexOf(".");
   if (dot < 0) return EVENT_MEMBERS.includes(name);
-  return CUT_MEMBERS.has(name.slice(0, dot)) && name.slice(dot + 1) !== "__proto__" && isWellFormed(name);
+  return isCutMember(name.slice(0, dot)) && name.slice(dot + 1) !== "__proto__" && isWellFormed(name);
 }
 
 /** Names must be exactly the cut of some valid event. They come from a file that anybody may have written. */
@@ -241,8 +296,7 @@ export function openDisclosure(
     const [salt, value] = pair as [unknown, JsonValue];
     expectHex(salt, SALT_BYTES * 2, `salt of ${label}`);
     if (!name.includes(".")) {
-      if (CUT_MEMBERS.has(name) && isNonEmptyObject(value))
-        malformed(`${label}: expected a non-empty object to be cut`);
+      if (isCutMember(name) && isNonEmptyObject(value)) malformed(`${label}: expected a non-empty object to be cut`);
       validateMember(name, value);
     }
     fields.push({ name, value });
