@@ -52,6 +52,7 @@ export const ERROR_CODES = {
   "untrusted-key": "policy",
   "clock-jump": "policy",
   "not-erasable": "policy",
+  "not-disclosable": "policy",
   "held": "policy",
   "generated-key-refused": "policy",
   "network-filesystem": "policy",

@@ -41,3 +41,12 @@ export function sha256Into(data: Uint8Array, out: Uint8Array, offset: number): v
   const digest = hash("sha256", data, "binary");
   for (let i = 0; i < 32; i++) out[offset + i] = digest.charCodeAt(i);
 }
+
+/** Text of untrusted UTF-8 bytes, or null when they are not UTF-8: no byte may hide behind a replacement character. */
+export function strictText(bytes: Uint8Array): string | null {
+  const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const text = buffer.toString("utf8");
+  // Far faster than a fatal TextDecoder; only text that holds U+FFFD needs the second look.
+  if (text.includes("\ufffd") && !Buffer.from(text, "utf8").equals(buffer)) return null;
+  return text;
+}

@@ -56,3 +56,12 @@ export function utf8Bytes(text: string): number {
 export function sha256Into(data: Uint8Array, out: Uint8Array, offset: number): void {
   out.set(sha256(data), offset);
 }
+
+export function strictText(bytes: Uint8Array): string | null {
+  try {
+    return DECODER.decode(bytes);
+  } catch {
+    // The caller reports it: "not UTF-8" is a finding, not an exception.
+    return null;
+  }
+}

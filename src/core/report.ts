@@ -76,7 +76,6 @@ export const FINDING_CODES = {
   "derived-control": null,
   "schema-altered": "integrity",
   "purge-pending": null,
-  "clock-ahead": null,
 } as const;
 
 export type FindingCode = keyof typeof FINDING_CODES;
@@ -117,8 +116,17 @@ export interface VerifyReport {
   readonly findingsOmitted: number;
   /** Entries whose body or fields a valid erasure removed. */
   readonly erased: { readonly entries: number; readonly fields: number };
+  /** Outside evidence that the policy asks for and that is not there: `quorum`. */
+  readonly requiredMissing: readonly string[];
   /** True when derived data disagree with the committed bytes: searches may be wrong until `reindex`. */
   readonly needsReindex: boolean;
   /** One plain sentence for a person. */
   readonly summary: string;
+}
+
+/** Exit code of a report, also what a verifier in another language returns. Source: spec/verification.md. */
+export function exitCodeOf(report: VerifyReport): 0 | 1 | 3 | 4 {
+  if (!report.ok) return 1;
+  if (report.requiredMissing.length > 0) return 4;
+  return report.conclusive ? 0 : 3;
 }

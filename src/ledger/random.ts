@@ -7,7 +7,8 @@ export interface Random {
 export const systemRandom: Random = {
   fill: (bytes) => {
     // The Web Crypto call is limited to 65,536 bytes.
-    for (let i = 0; i < bytes.length; i += 65_536) crypto.getRandomValues(bytes.subarray(i, i + 65_536) as Uint8Array<ArrayBuffer>);
+    for (let i = 0; i < bytes.length; i += 65_536)
+      crypto.getRandomValues(bytes.subarray(i, i + 65_536) as Uint8Array<ArrayBuffer>);
     return bytes;
   },
 };

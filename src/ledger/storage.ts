@@ -64,13 +64,14 @@ export interface Redaction {
 export interface Batch {
   readonly entries: readonly StoredEntry[];
   readonly tiles: readonly StoredTile[];
+  /** A filter that is stored already is left as it is: two processes may index the same block. */
   readonly filters: readonly StoredFilter[];
   /** `id` → index of the new entries that carry one. */
   readonly ids: readonly { readonly id: string; readonly index: number }[];
   /** Indexes of the new entries of scheme `control`. */
   readonly controls: readonly number[];
-  /** Filters replaced because an erasure changed their block; they exist already. */
-  readonly refilters?: readonly StoredFilter[];
+  /** Blocks whose filter must go because an erasure changed them; the engine builds them again later. */
+  readonly unfilter?: readonly number[];
   readonly redactions?: readonly Redaction[];
   /** Index of the erasure entry whose erased bytes must be purged from every file and log of the store. */
   readonly purge?: number;

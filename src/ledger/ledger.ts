@@ -1,0 +1,680 @@
+import { channel } from "node:diagnostics_channel";
+import { type AuthorSigner, signEvent, verifyAuthorSignatures } from "../core/author-signature.ts";
+import { parseCheckpoint } from "../core/checkpoint.ts";
+import { encodeHex } from "../core/encoding.ts";
+import type { Scheme } from "../core/entry.ts";
+import { OverloadedError, PolicyError, type TallystickError, UnavailableError } from "../core/errors.ts";
+import { type EncodedEvent, type Event, encodeEvent } from "../core/event.ts";
+import { isInForce, type LedgerState } from "../core/ledger-state.ts";
+import { parseNote } from "../core/note.ts";
+import { formatPolicy } from "../core/policy.ts";
+import type { VerifyReport } from "../core/report.ts";
+import { bootCheck } from "./boot.ts";
+import { Checkpointer } from "./checkpointer.ts";
+import type { Clock } from "./clock.ts";
+import { loadState } from "./control-log.ts";
+import { type Erased, type EraseOptions, type EraseTarget, planErasure } from "./erase.ts";
+import { type ExportOptions, exportLedger } from "./export.ts";
+import { Indexer } from "./indexer.ts";
+import { KeyEvents } from "./key-events.ts";
+import { type LedgerLimits, PURGE_RETRY_MS, STREAM_CHUNK_ENTRIES } from "./limits.ts";
+import type { LockStore } from "./lock-store.ts";
+import { buildReceipt, buildTlogProof } from "./prove.ts";
+import { Query, type QueryFilter, type QueryParts } from "./query.ts";
+import type { Random } from "./random.ts";
+import type { ReaderState } from "./reader-state.ts";
+import { reindexLedger } from "./reindex.ts";
+import { RightEdge } from "./right-edge.ts";
+import { SaltPool } from "./salt-pool.ts";
+import { type Appended, type Outcome, prepareSubmission, Sequencer, type Submission } from "./sequencer.ts";
+import type { Signer } from "./signer.ts";
+import { type LedgerStats, readStats } from "./stats.ts";
+import type { LedgerStorage, StorageCapabilities } from "./storage.ts";
+import { type LedgerEntry, readStored } from "./stored-event.ts";
+import { type VerifyLedgerOptions, verifyLedger } from "./verify-ledger.ts";
+
+const verifyChannel = channel("tallystick:verify");
+const findingChannel = channel("tallystick:finding");
+
+export interface AppendOptions {
+  /** Author key: the event is signed on behalf of its actor. The key must be registered for that actor. */
+  readonly signer?: AuthorSigner;
+  /** Commitment scheme of this entry; the ledger's own otherwise. */
+  readonly scheme?: "event" | "fields";
+  /** Abort before the commit writes nothing; after it the append is durable and resolves. */
+  readonly signal?: AbortSignal;
+}
+
+export type Level = "durable" | "checkpointed" | "witnessed" | "anchored";
+
+export interface ProveOptions {
+  /** How far the entry must have come before the proof is made. Default and least: `checkpointed`. */
+  readonly until?: Level;
+  /** Fields to disclose; all that are kept when left out. Scheme `fields` only. */
+  readonly disclose?: readonly string[];
+  readonly signal?: AbortSignal;
+}
+
+export interface LedgerParts {
+  readonly storage: LedgerStorage;
+  readonly lockStore: LockStore;
+  /** Log keys that this process holds; empty for a reader. */
+  readonly signers: readonly Signer[];
+  /** Why this process must not append; null when it may. */
+  readonly problem: TallystickError | null;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly limits: LedgerLimits;
+  readonly readerState: ReaderState | null;
+  /** Rollback and fork are refused at open unless the ledger is only read. */
+  readonly readOnly: boolean;
+  /** Runs verification ranges in parallel where the storage can. */
+  readonly verifyRanges?: VerifyLedgerOptions["runRange"];
+}
+
+/**
+ * An open ledger. Many may be open on one store, in one process or several; each sees all entries. Every method rejects
+ * with `closed` after `close`.
+ */
+export class LedgerEngine {
+  readonly origin: string;
+  private readonly parts: LedgerParts;
+  private readonly sequencer: Sequencer;
+  private readonly checkpointer: Checkpointer;
+  private readonly indexer: Indexer;
+  private readonly salts: SaltPool;
+  private readonly genesisLeaf: string;
+  private ledgerState: LedgerState;
+  private problem: TallystickError | null;
+  private closing: Promise<void> | null = null;
+  private cancelPurge: (() => void) | null = null;
+  /** Key management: rotation, revocation, author keys, rules, holds. */
+  readonly keys: KeyEvents;
+
+  private constructor(
+    parts: LedgerParts,
+    loaded: { state: LedgerState; genesisLeaf: string; edge: RightEdge; problem: TallystickError | null },
+  ) {
+    this.parts = parts;
+    this.ledgerState = loaded.state;
+    this.genesisLeaf = loaded.genesisLeaf;
+    this.problem = loaded.problem;
+    this.origin = loaded.state.genesis.origin;
+    this.salts = new SaltPool(parts.random);
+    const { storage, clock, limits } = parts;
+    this.sequencer = new Sequencer({
+      storage,
+      clock,
+      limits,
+      edge: loaded.edge,
+      genesisLeaf: loaded.genesisLeaf,
+      state: () => this.ledgerState,
+      reload: () => this.reloadState(),
+      committed: () => {
+        this.checkpointer.schedule();
+        this.indexer.schedule();
+      },
+    });
+    this.checkpointer = new Checkpointer({
+      origin: this.origin,
+      storage,
+      lockStore: parts.lockStore,
+      signers: loaded.problem === null ? parts.signers : [],
+      clock,
+      everyMs: limits.checkpointEveryMs,
+      edge: () => this.sequencer.edge,
+      state: () => this.ledgerState,
+    });
+    this.indexer = new Indexer({ storage, clock, sequencer: this.sequencer, state: () => this.ledgerState });
+    this.keys = new KeyEvents({
+      origin: this.origin,
+      sequencer: this.sequencer,
+      checkpointer: this.checkpointer,
+      state: () => this.ledgerState,
+      reload: () => this.reloadState(),
+      submission: (event) => this.prepare(encodeEvent(event, { control: true }), "control"),
+      signers: parts.signers,
+      requireWritable: () => this.requireWritable(),
+    });
+  }
+
+  /** Opens a ledger that exists in `parts.storage`: loads its state, runs the boot check. Errors: `rolled-back`, `forked`. */
+  static async open(parts: LedgerParts): Promise<LedgerEngine> {
+    const { state, genesisLeaf } = await loadState(parts.storage);
+    const edge = await RightEdge.load(parts.storage);
+    const lastSeen = await parts.readerState?.lastSeen(state.genesis.origin);
+    let problem = parts.problem;
+    let latest: Checkpointer["latest"] = null;
+    try {
+      const boot = await bootCheck({ storage: parts.storage, lockStore: parts.lockStore, edge, state, lastSeen });
+      problem ??= boot.problem;
+      latest = boot.latest;
+    } catch (error) {
+      if (!parts.readOnly) throw error;
+      // A reader may look at a rolled-back ledger: `verify` is where it learns what is wrong.
+      problem ??= new UnavailableError("read-only", "opened read-only", { cause: error });
+    }
+    const ledger = new LedgerEngine(parts, { state, genesisLeaf, edge, problem });
+    ledger.checkpointer.latest = latest;
+    if (problem === null) {
+      if (latest === null || latest.size < edge.size) ledger.checkpointer.schedule();
+      await ledger.finishPurge();
+      ledger.indexer.schedule();
+    }
+    return ledger;
+  }
+
+  /** Entries in the ledger, as this handle last saw it. */
+  get size(): number {
+    return this.sequencer.edge.size;
+  }
+
+  get capabilities(): StorageCapabilities {
+    return this.parts.storage.capabilities;
+  }
+
+  /** What the ledger's control events amount to: keys, rules, erasures, holds. */
+  get state(): LedgerState {
+    return this.ledgerState;
+  }
+
+  /** Hex leaf hash of entry 0: what a policy pins as `genesis`. */
+  get genesis(): string {
+    return this.genesisLeaf;
+  }
+
+  /** Why this handle cannot append (lost key, lost lock store, read-only), or null. */
+  get appendProblem(): TallystickError | null {
+    return this.problem;
+  }
+
+  /**
+   * Appends one event. Resolves when it is durable. Errors: `malformed-event`, `unsupported-value`, `event-too-large`,
+   * `reserved-action` (nothing was written, the event is wrong), `id-conflict`, `signature-required`,
+   * `author-not-registered`, `signature-invalid`, `queue-full` (back off), `storage-*` (nothing was written, retry),
+   * `outcome-unknown` (reopen; an `id` makes the retry safe).
+   */
+  async append(event: Event, options: AppendOptions = {}): Promise<Appended> {
+    this.requireWritable();
+    options.signal?.throwIfAborted();
+    const submission = await this.submissionOf(event, options);
+    const [appended] = await this.sequencer.submit([submission], options.signal);
+    return appended as Appended;
+  }
+
+  /** Appends all events in one commit, or none. At most `limits.appendManyMax`. Errors as `append`, for the whole call. */
+  async appendMany(events: readonly Event[], options: AppendOptions = {}): Promise<Appended[]> {
+    this.requireWritable();
+    options.signal?.throwIfAborted();
+    const { appendManyMax } = this.parts.limits;
+    if (!Array.isArray(events))
+      throw new TypeError("appendMany: expected an array of events; use appendAll for an iterable");
+    if (events.length > appendManyMax) {
+      throw new RangeError(
+        `appendMany: expected at most ${appendManyMax} events, got ${events.length}; use appendAll, which streams`,
+      );
+    }
+    if (events.length === 0) return [];
+    const submissions: Submission[] = [];
+    for (const [i, event] of events.entries()) {
+      submissions.push(
+        this.isUnsigned(event, options)
+          ? this.prepare(this.encode(event), this.schemeOf(options))
+          : await this.submissionOf(event, options),
+      );
+      // A large call is prepared in slices, so that others get the event loop in between.
+      if (i % 1_000 === 999) await new Promise<void>((resolve) => setImmediate(resolve));
+    }
+    return this.sequencer.submit(submissions, options.signal);
+  }
+
+  /**
+   * Appends a stream of any length in constant memory and yields each result, in order, once it is durable. On an error
+   * everything yielded before is durable; `details.position` of the error is the 0-based position of the bad event and
+   * `details.durable` how many events before it are durable. Waits by itself when the queue is full.
+   */
+  async *appendAll(
+    events: AsyncIterable<Event> | Iterable<Event>,
+    options: AppendOptions = {},
+  ): AsyncGenerator<Appended> {
+    this.requireWritable();
+    let durable = 0;
+    for await (const chunk of this.submissionChunks(events, options)) {
+      const { appended, refusal } = await this.submitPatiently(chunk.submissions, options.signal);
+      durable += appended.length;
+      yield* appended;
+      const failure = refusal ?? chunk.failure;
+      if (failure !== null) throw withPosition(failure, { position: durable, durable });
+    }
+  }
+
+  /** Events of a stream, prepared in order, in pieces of what is at hand: a slow producer is not made to wait for a full piece. */
+  private async *submissionChunks(
+    events: AsyncIterable<Event> | Iterable<Event>,
+    options: AppendOptions,
+  ): AsyncGenerator<{ submissions: Submission[]; failure: unknown }> {
+    const source = Symbol.asyncIterator in events ? events[Symbol.asyncIterator]() : events[Symbol.iterator]();
+    let ended = false;
+    let upcoming: Upcoming | null = null;
+    try {
+      while (!ended) {
+        const submissions: Submission[] = [];
+        let failure: unknown = null;
+        while (submissions.length < STREAM_CHUNK_ENTRIES) {
+          try {
+            upcoming ??= startNext(source);
+            if (submissions.length > 0 && !(await isAtHand(upcoming))) break;
+            const result = await upcoming.result;
+            upcoming = null;
+            options.signal?.throwIfAborted();
+            if (result.done === true) {
+              ended = true;
+              break;
+            }
+            submissions.push(
+              this.isUnsigned(result.value, options)
+                ? this.prepare(this.encode(result.value), this.schemeOf(options))
+                : await this.submissionOf(result.value, options),
+            );
+          } catch (error) {
+            failure = error;
+            ended = true;
+            break;
+          }
+        }
+        if (submissions.length > 0 || failure !== null) yield { submissions, failure };
+      }
+    } finally {
+      await source.return?.();
+    }
+  }
+
+  private async submitPatiently(submissions: readonly Submission[], signal: AbortSignal | undefined): Promise<Outcome> {
+    for (;;) {
+      try {
+        return submissions.length === 0
+          ? { appended: [], refusal: null }
+          : await this.sequencer.submitPrefix(submissions, signal);
+      } catch (error) {
+        if (!(error instanceof OverloadedError)) throw error;
+        await new Promise<void>((resolve) => setTimeout(resolve, error.retryAfterMs));
+      }
+    }
+  }
+
+  /** Resolves when entry `index` has reached `level`. Errors: `level-not-reached`, and those of the lock store and signer. */
+  async settled(index: number, level: Level, options: { readonly signal?: AbortSignal } = {}): Promise<void> {
+    this.requireOpen();
+    options.signal?.throwIfAborted();
+    if (!Number.isSafeInteger(index) || index < 0) throw new RangeError(`settled: expected a leaf index, got ${index}`);
+    await this.refresh();
+    if (index >= this.size) throw new RangeError(`settled: there is no entry ${index}; the ledger has ${this.size}`);
+    if (level === "durable") return;
+    if (level === "witnessed" || level === "anchored") {
+      const reached = (this.checkpointer.latest?.size ?? 0) > index ? "checkpointed" : "durable";
+      throw new PolicyError(
+        "level-not-reached",
+        `entry ${index} cannot become ${level}: this ledger has no ${level === "witnessed" ? "witnesses" : "anchors"}`,
+        { details: { index, reached } },
+      );
+    }
+    await raceSignal(this.checkpoint(), options.signal);
+  }
+
+  /** The signed note of a checkpoint that covers every entry so far. Errors: `key-lost`, `lock-store-*`, `signer-unavailable`, `forked`. */
+  async checkpoint(options: { readonly until?: Level } = {}): Promise<string> {
+    this.requireOpen();
+    if (options.until === "witnessed" || options.until === "anchored") await this.settled(this.size - 1, options.until);
+    await this.refresh();
+    if (this.problem !== null) {
+      const { latest } = this.checkpointer;
+      if (latest !== null && latest.size === this.size) return latest.note;
+      throw this.problem;
+    }
+    return (await this.checkpointer.sign()).note;
+  }
+
+  /** Receipt of entry `index`: one self-contained JSON text that verifies offline under a pinned policy. */
+  async prove(index: number, options: ProveOptions = {}): Promise<string> {
+    options.signal?.throwIfAborted();
+    await this.settled(
+      index,
+      options.until === undefined || options.until === "durable" ? "checkpointed" : options.until,
+      options,
+    );
+    return buildReceipt(index, { ...this.proofParts(), disclose: options.disclose });
+  }
+
+  /** The inclusion proof alone as C2SP `.tlog-proof` text: for other tools, and for entries whose body was erased. */
+  async proveInclusion(index: number): Promise<string> {
+    await this.settled(index, "checkpointed");
+    return buildTlogProof(index, this.proofParts());
+  }
+
+  /** Entry `index` as a reader sees it. Errors: `RangeError` when there is none. */
+  async read(index: number): Promise<LedgerEntry> {
+    this.requireOpen();
+    const [stored] = await this.parts.storage.readEntries(index, index + 1);
+    if (stored === undefined) throw new RangeError(`read: there is no entry ${index}; the ledger has ${this.size}`);
+    return readStored(stored, this.ledgerState);
+  }
+
+  /** Entry that was appended with this `id`, if its body is still there. */
+  async findById(id: string): Promise<LedgerEntry | undefined> {
+    this.requireOpen();
+    const stored = await this.parts.storage.findById(id);
+    return stored === undefined ? undefined : readStored(stored, this.ledgerState);
+  }
+
+  /** Entries that match; iterate, or take `.page({ cursor })`. Never a silent limit. */
+  query(filter: QueryFilter = {}): Query {
+    this.requireOpen();
+    return new Query(this.queryParts(), filter);
+  }
+
+  /** Entries with index ≥ `after` (default: from now on) as they become durable, from any process. Ends on abort. */
+  async *follow(
+    options: { readonly after?: number; readonly filter?: QueryFilter; readonly signal?: AbortSignal } = {},
+  ): AsyncGenerator<LedgerEntry> {
+    await this.refresh();
+    let next = options.after ?? this.size;
+    while (!options.signal?.aborted) {
+      await this.refresh();
+      if (this.size > next) {
+        const end = this.size;
+        yield* new Query(this.queryParts(), { ...options.filter, first: next, last: end - 1, order: "ascending" });
+        next = end;
+        continue;
+      }
+      try {
+        await this.parts.storage.watch(next, options.signal);
+      } catch (error) {
+        if (options.signal?.aborted) return;
+        throw error;
+      }
+    }
+  }
+
+  /** Verifies everything from the stored bytes. Uses the policy that this machine keeps unless another is given. */
+  async verify(options: Partial<Omit<VerifyLedgerOptions, "runRange">> = {}): Promise<VerifyReport> {
+    this.requireOpen();
+    const { storage, readerState, verifyRanges, limits } = this.parts;
+    if (this.problem === null) await this.checkpointer.sign();
+    const policy =
+      options.policy ??
+      (await readerState?.readPolicy(this.origin)) ??
+      (storage.capabilities.durable ? undefined : this.policy());
+    const record = await this.parts.lockStore.fetch(this.origin).catch(() => undefined);
+    const snapshot = await storage.snapshot();
+    try {
+      const report = await verifyLedger(snapshot, {
+        findingsMax: limits.findingsMax,
+        lastSeen: await readerState?.lastSeen(this.origin),
+        lockNote: record?.note ?? undefined,
+        ...options,
+        pin: options.policy === undefined ? "state" : "policy",
+        ...(policy === undefined ? {} : { policy }),
+        ...(verifyRanges === undefined ? {} : { runRange: verifyRanges }),
+      });
+      const { size, root, ok, conclusive } = report;
+      if (verifyChannel.hasSubscribers)
+        verifyChannel.publish({ size, ok, conclusive, findings: report.findings.length });
+      if (findingChannel.hasSubscribers)
+        for (const { code, index } of report.findings) findingChannel.publish({ code, index });
+      await readerState?.writeVerification(this.origin, {
+        time: new Date(this.parts.clock.now()).toISOString(),
+        size,
+        root,
+        ok,
+        conclusive,
+        findings: report.findings.length,
+      });
+      return report;
+    } finally {
+      await snapshot.close();
+    }
+  }
+
+  /** The policy file that a reader pins: origin, log keys, genesis. Derived from the ledger: check it against another source. */
+  policy(): string {
+    return formatPolicy({
+      logKeys: this.ledgerState.logKeys.filter(isInForce).map((known) => known.key),
+      genesis: this.genesisLeaf,
+    });
+  }
+
+  /** Erases bodies or single fields; the entries, their hashes and every proof stay. Errors: `not-erasable`, `held`. */
+  async erase(targets: number | EraseTarget | readonly EraseTarget[], options: EraseOptions): Promise<Erased> {
+    this.requireWritable();
+    const list =
+      typeof targets === "number"
+        ? [{ index: targets }]
+        : Array.isArray(targets)
+          ? (targets as readonly EraseTarget[])
+          : [targets as EraseTarget];
+    if (list.length === 0 || list.length > 10_000)
+      throw new RangeError(`erase: expected 1 to 10,000 entries, got ${list.length}`);
+    if (typeof options?.reason !== "string" || options.reason === "") throw new TypeError("erase: expected a reason");
+    const sorted = [...list].sort((a, b) => a.index - b.index);
+    for (const [i, { index }] of sorted.entries()) {
+      if (!Number.isSafeInteger(index) || index < 0 || index === sorted[i - 1]?.index)
+        throw new RangeError(`erase: expected distinct leaf indexes, got ${index}`);
+    }
+    const reads = { ids: [], idDigests: [], indexes: sorted.map((target) => target.index) };
+    const placed = await this.sequencer.exclusive(reads, (view, edge) => {
+      const context = { state: this.ledgerState, genesisLeaf: this.genesisLeaf, random: this.parts.random };
+      const plan = planErasure(sorted, view.byIndex, options, context);
+      const submission = this.prepare(encodeEvent(plan.event, { control: true }), "control");
+      const { appended, batch } = this.sequencer.placeAlone(submission, edge);
+      return {
+        batch: { ...batch, redactions: plan.redactions, unfilter: plan.unfilter, purge: appended.index },
+        result: appended,
+      };
+    });
+    if (placed === undefined)
+      throw new UnavailableError("storage-busy", "the erasure was not committed; nothing changed");
+    await this.reloadState();
+    this.indexer.forget();
+    const purged = await this.finishPurge();
+    return { index: placed.index, leafHash: placed.leafHash, purged };
+  }
+
+  /** Writes an export as FORMATS: export; yields its lines. */
+  export(options: ExportOptions = {}): AsyncGenerator<string> {
+    this.requireOpen();
+    return exportLedger(
+      { ...this.proofParts(), query: this.queryParts(), checkpoint: () => this.checkpoint() },
+      options,
+    );
+  }
+
+  /** Counts, times and sizes per action and actor, and when the ledger was last verified here. Reads every entry once. */
+  async stats(): Promise<LedgerStats> {
+    this.requireOpen();
+    await this.refresh();
+    const stats = await readStats(this.queryParts());
+    const verified = await this.parts.readerState?.readVerification(this.origin);
+    return {
+      ...stats,
+      origin: this.origin,
+      checkpointed: this.checkpointer.latest?.size ?? 0,
+      verified: verified ?? null,
+    };
+  }
+
+  /** Rebuilds everything that is derived from the committed bytes: tiles, filters, ids, the list of control events. */
+  async reindex(): Promise<{ readonly entries: number }> {
+    this.requireOpen();
+    await this.sequencer.drain();
+    const entries = await reindexLedger(this.parts.storage);
+    this.sequencer.edge = await RightEdge.load(this.parts.storage);
+    await this.reloadState();
+    return { entries };
+  }
+
+  /** Drains the queue, signs what is not signed yet and closes the store. Idempotent. Rejects if the last checkpoint could not be signed. */
+  close(): Promise<void> {
+    this.closing ??= this.shutDown();
+    return this.closing;
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  private async shutDown(): Promise<void> {
+    await this.sequencer.drain();
+    this.cancelPurge?.();
+    this.indexer.stop();
+    try {
+      if (this.problem === null && this.checkpointer.canSign) await this.checkpointer.sign();
+      if (this.problem === null) await this.parts.storage.purge();
+    } finally {
+      this.checkpointer.stop();
+      await this.indexer.settled();
+      await this.parts.storage.close();
+      await this.parts.lockStore.close();
+    }
+  }
+
+  private requireOpen(): void {
+    if (this.closing !== null) throw new UnavailableError("closed", "the ledger is closed");
+  }
+
+  private requireWritable(): void {
+    this.requireOpen();
+    if (this.problem !== null) throw this.problem;
+  }
+
+  private schemeOf(options: AppendOptions): Scheme {
+    return options.scheme ?? this.ledgerState.scheme;
+  }
+
+  private isUnsigned(event: Event, options: AppendOptions): boolean {
+    return options.signer === undefined && event?.signatures === undefined;
+  }
+
+  private encode(event: Event): EncodedEvent {
+    return encodeEvent(event, { eventBytesMax: this.ledgerState.genesis.eventBytes });
+  }
+
+  private prepare(encoded: EncodedEvent, scheme: Scheme): Submission {
+    return prepareSubmission(
+      encoded,
+      scheme,
+      (count) => this.salts.take(count),
+      this.ledgerState.genesis.commitmentHash,
+    );
+  }
+
+  private async submissionOf(event: Event, options: AppendOptions): Promise<Submission> {
+    const scheme = this.schemeOf(options);
+    if (this.isUnsigned(event, options)) return this.prepare(this.encode(event), scheme);
+    const { commitmentHash } = this.ledgerState.genesis;
+    const context = { origin: this.origin, scheme, hash: commitmentHash };
+    if (options.signer === undefined) {
+      const encoded = this.encode(event);
+      if (scheme === "fields")
+        throw new PolicyError(
+          "signature-required",
+          "an event signed elsewhere can be appended in scheme `event` only: in scheme `fields` the author signs the salts",
+        );
+      await verifyAuthorSignatures(encoded.event, { ...context, authors: this.ledgerState.authors, salts: null });
+      return this.prepare(encoded, scheme);
+    }
+    // The author signs over the salts in scheme `fields`, so they are drawn before and kept.
+    const drawn = (count: number): Uint8Array => this.salts.take(count);
+    const { event: signed, salts } = await signEvent(this.encode(event).event, {
+      ...context,
+      signer: options.signer,
+      salts: drawn,
+    });
+    return prepareSubmission(this.encode(signed), scheme, salts === null ? drawn : () => salts, commitmentHash);
+  }
+
+  private async reloadState(): Promise<void> {
+    this.ledgerState = (await loadState(this.parts.storage)).state;
+  }
+
+  /** Sees what other processes appended. */
+  private async refresh(): Promise<void> {
+    this.requireOpen();
+    if (!this.parts.storage.capabilities.shared) return;
+    const head = await this.parts.storage.head();
+    if (this.sequencer.edge.matches(head) || head.size < this.size) return;
+    await this.sequencer.refresh();
+  }
+
+  private queryParts(): QueryParts {
+    return { storage: this.parts.storage, state: () => this.ledgerState, size: () => this.size };
+  }
+
+  private proofParts() {
+    const { latest } = this.checkpointer;
+    return {
+      storage: this.parts.storage,
+      state: this.ledgerState,
+      edge: this.sequencer.edge,
+      checkpoint: latest?.note ?? "",
+    };
+  }
+
+  private async finishPurge(): Promise<"done" | "pending"> {
+    const purged = await this.parts.storage.purge();
+    if (purged === "pending" && this.closing === null) {
+      this.cancelPurge?.();
+      this.cancelPurge = this.parts.clock.after(PURGE_RETRY_MS, () => {
+        // A failure here is met again by the next try, by close, or by the next open.
+        this.finishPurge().catch(() => {});
+      });
+    }
+    return purged;
+  }
+}
+
+/** Size and hex root of a checkpoint note, unverified. */
+export function headOf(note: string): { readonly size: number; readonly root: string } {
+  const { size, root } = parseCheckpoint(parseNote(note).text);
+  return { size, root: encodeHex(root) };
+}
+
+function withPosition(error: unknown, facts: { readonly position: number; readonly durable: number }): unknown {
+  if (error instanceof Error && "details" in error) {
+    Object.defineProperty(error, "details", { value: { ...(error.details as object), ...facts }, enumerable: true });
+  }
+  return error;
+}
+
+function raceSignal<T>(work: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+  if (signal === undefined) return work;
+  return new Promise((resolve, reject) => {
+    const abort = (): void => reject(signal.reason);
+    signal.addEventListener("abort", abort, { once: true });
+    work.then(resolve, reject).finally(() => signal.removeEventListener("abort", abort));
+  });
+}
+
+interface Upcoming {
+  readonly result: Promise<IteratorResult<Event>> | IteratorResult<Event>;
+  ready: boolean;
+}
+
+function startNext(source: AsyncIterator<Event> | Iterator<Event>): Upcoming {
+  const result = source.next();
+  if (!(result instanceof Promise)) return { result, ready: true };
+  const upcoming: Upcoming = { result, ready: false };
+  const settle = (): void => {
+    upcoming.ready = true;
+  };
+  result.then(settle, settle);
+  return upcoming;
+}
+
+/** True when the next event is there already, or is within one turn of the event loop. */
+async function isAtHand(upcoming: Upcoming): Promise<boolean> {
+  if (upcoming.ready) return true;
+  await Promise.resolve();
+  if (upcoming.ready) return true;
+  await new Promise<void>((resolve) => setImmediate(resolve));
+  return upcoming.ready;
+}

@@ -1,0 +1,48 @@
+import { EVENT_BYTES_DEFAULT } from "../core/limits.ts";
+
+/** Bounds of the engine. Every one can be lowered or raised at `Ledger.open(..., { limits })`. */
+export interface LedgerLimits {
+  /** Appends waiting at once; more get `OverloadedError`. */
+  readonly queueEntriesMax: number;
+  /** Canonical bytes waiting at once. */
+  readonly queueBytesMax: number;
+  /** Entries of one commit: bounds how long one commit holds the event loop and the write lock. */
+  readonly batchEntriesMax: number;
+  /** Canonical bytes of one commit. */
+  readonly batchBytesMax: number;
+  /** Events of one `appendMany`, which is one commit whatever `batchEntriesMax` says. */
+  readonly appendManyMax: number;
+  /** Canonical bytes of one event. Written into genesis; fixed afterwards. */
+  readonly eventBytes: number;
+  /** Longest time between a durable append and its checkpoint. */
+  readonly checkpointEveryMs: number;
+  /** A wall clock that gains more than this on the monotonic clock is refused, not written. */
+  readonly clockJumpMaxMs: number;
+  /** Findings listed in one report; the rest are counted. */
+  readonly findingsMax: number;
+}
+
+const DAY_MS = 86_400_000;
+
+export const DEFAULT_LIMITS: LedgerLimits = {
+  queueEntriesMax: 100_000,
+  queueBytesMax: 128 * 1024 * 1024,
+  batchEntriesMax: 1_000,
+  batchBytesMax: 4 * 1024 * 1024,
+  appendManyMax: 10_000,
+  eventBytes: EVENT_BYTES_DEFAULT,
+  checkpointEveryMs: 1_000,
+  clockJumpMaxMs: 366 * DAY_MS,
+  findingsMax: 1_000,
+};
+
+/** Salt, tree and checkpoint work of one entry never exceeds this many stored entries read at once. */
+export const READ_PAGE_ENTRIES = 512;
+/** Background indexing of one block runs only after the write path was idle for this long. */
+export const INDEX_IDLE_MS = 100;
+/** Events of a stream that `appendAll` submits at once. */
+export const STREAM_CHUNK_ENTRIES = 1_000;
+/** Entries that one `query` page returns at most. */
+export const PAGE_ENTRIES_MAX = 1_000;
+/** A purge of erased bytes that a reader holds back is tried again this often. */
+export const PURGE_RETRY_MS = 250;

@@ -1,0 +1,118 @@
+import { formatCheckpoint, parseCheckpoint } from "../core/checkpoint.ts";
+import { keyEventMessage } from "../core/control-event.ts";
+import { bytesEqual, encodeBase64, encodeUtf8 } from "../core/encoding.ts";
+import { ConflictError, MalformedError, UnavailableError } from "../core/errors.ts";
+import { type Event, encodeEvent } from "../core/event.ts";
+import { isInForce } from "../core/ledger-state.ts";
+import { formatNote, parseNote, parseVerifierKey, signNote, spkiOfVerifierKey } from "../core/note.ts";
+import { formatPolicy } from "../core/policy.ts";
+import { keyIdOf } from "../core/signature/table.ts";
+import type { Clock } from "./clock.ts";
+import { loadState } from "./control-log.ts";
+import { randomHex, vkeyOf } from "./genesis.ts";
+import type { LedgerLimits } from "./limits.ts";
+import type { LockStore } from "./lock-store.ts";
+import type { Random } from "./random.ts";
+import { RightEdge } from "./right-edge.ts";
+import { SaltPool } from "./salt-pool.ts";
+import { prepareSubmission, Sequencer } from "./sequencer.ts";
+import type { Signer } from "./signer.ts";
+import type { LedgerStorage } from "./storage.ts";
+
+export interface RecoverParts {
+  readonly storage: LedgerStorage;
+  readonly lockStore: LockStore;
+  readonly signer: Signer;
+  readonly reason: string;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly limits: LedgerLimits;
+}
+
+export interface Recovered {
+  readonly index: number;
+  readonly origin: string;
+  readonly genesis: string;
+  /** Policy with the keys in force now: what readers must pin anew when the old key did not sign. */
+  readonly policy: string;
+  readonly lost: readonly string[];
+}
+
+/**
+ * Appends `ledger.recovered`, signed by `signer`, and puts the first checkpoint over it into the lock store, whatever stood
+ * there before. Errors: `already-exists` when nothing is lost, `storage-*`, `lock-moved`.
+ */
+export async function recoverLedger(parts: RecoverParts): Promise<Recovered> {
+  const { storage, lockStore, signer, reason, clock, random, limits } = parts;
+  if (reason === "") throw new TypeError("recover: expected a reason");
+  const { state, genesisLeaf } = await loadState(storage);
+  const { origin, commitmentHash } = state.genesis;
+  const edge = await RightEdge.load(storage);
+  const record = await lockStore.fetch(origin);
+  const head = record?.note == null ? null : parseCheckpoint(parseNote(record.note).text);
+  const inForce = state.logKeys.filter(isInForce);
+  const known = state.logKeys.find((key) => bytesEqual(key.key.publicKey, signer.publicKey));
+  if (known !== undefined && !inForce.includes(known))
+    throw new MalformedError("malformed-key", "this key was retired or revoked; a key is never taken up again");
+  const lost: string[] = [];
+  if (known === undefined) lost.push("key");
+  if (record === undefined || record.lockStoreId !== state.lockStoreId) lost.push("lock-store");
+  const diverged =
+    head !== null && (head.size > edge.size || !bytesEqual(await edge.root(storage, head.size), head.root));
+  if (diverged) lost.push("database");
+  if (lost.length === 0)
+    throw new ConflictError(
+      "already-exists",
+      "nothing is lost: the key is in force and the lock store agrees with the ledger",
+    );
+  const lockStoreId = record?.lockStoreId ?? randomHex(random, 16);
+  const vkey = vkeyOf(origin, signer);
+  const trusted = (await storage.latestCheckpoint())?.note ?? null;
+  const unsigned: Event = {
+    action: "ledger.recovered",
+    payload: { checkpoint: trusted, lockStoreId, logKeys: [vkey], lost, reason },
+  };
+  const key = parseVerifierKey(vkey);
+  const message = keyEventMessage({
+    origin,
+    action: "ledger.recovered",
+    index: edge.size,
+    previous: edge.lastLeaf,
+    event: unsigned,
+  });
+  const signature = encodeBase64(await signer.sign(encodeUtf8(message)));
+  const event: Event = { ...unsigned, signatures: [{ keyId: keyIdOf(spkiOfVerifierKey(key)), signature }] };
+  if (record === undefined) await lockStore.create({ origin, lockStoreId });
+  const index = edge.size;
+  const sequencer = new Sequencer({
+    storage,
+    clock,
+    limits,
+    edge,
+    genesisLeaf,
+    state: () => state,
+    reload: async () => {},
+    committed: () => {},
+  });
+  const salts = new SaltPool(random);
+  const submission = prepareSubmission(
+    encodeEvent(event, { control: true }),
+    "control",
+    (count) => salts.take(count),
+    commitmentHash,
+  );
+  const placed = await sequencer.exclusive({ ids: [], idDigests: [], indexes: [] }, (_view, fork) => {
+    if (fork.size !== index) return undefined;
+    const { appended, batch } = sequencer.placeAlone(submission, fork);
+    return { batch, result: appended };
+  });
+  if (placed === undefined)
+    throw new UnavailableError("storage-busy", "somebody else appended meanwhile; nothing was recovered");
+  const { size } = sequencer.edge;
+  const text = formatCheckpoint({ origin, size, root: await sequencer.edge.root(storage) });
+  const line = await signNote(text, origin, signer, { time: Math.floor(clock.now() / 1_000) });
+  const note = formatNote(text, [line]);
+  await lockStore.replace(origin, record?.note ?? null, note);
+  await storage.putCheckpoint({ size, note });
+  return { index, origin, genesis: genesisLeaf, policy: formatPolicy({ logKeys: [key], genesis: genesisLeaf }), lost };
+}

@@ -1,0 +1,48 @@
+import { leafHashHex, parseEntry } from "../core/entry.ts";
+import { FatalError } from "../core/errors.ts";
+import { parseEvent, searchTerms } from "../core/event.ts";
+import { buildFilter, FILTER_BLOCK_ENTRIES } from "./block-filter.ts";
+import { READ_PAGE_ENTRIES } from "./limits.ts";
+import { RightEdge } from "./right-edge.ts";
+import type { Batch, LedgerStorage, StoredEntry, StoredTile } from "./storage.ts";
+import { storedEvent } from "./stored-event.ts";
+
+/** Rebuilds all derived data from the stored entries in one transaction; returns how many entries there are. */
+export async function reindexLedger(storage: LedgerStorage): Promise<number> {
+  const { size } = await storage.head();
+  await storage.rebuildDerived(derivedBatches(storage, size));
+  return size;
+}
+
+async function* derivedBatches(storage: LedgerStorage, size: number): AsyncGenerator<Batch> {
+  const edge = RightEdge.empty();
+  let terms: string[] = [];
+  for (let first = 0; first < size; first += READ_PAGE_ENTRIES) {
+    const entries = await storage.readEntries(first, Math.min(size, first + READ_PAGE_ENTRIES));
+    const tiles: StoredTile[] = [];
+    const filters: { block: number; bits: Uint8Array }[] = [];
+    const ids: { id: string; index: number }[] = [];
+    const controls: number[] = [];
+    for (const stored of entries) {
+      if (stored.index !== edge.size)
+        throw new FatalError("invariant-broken", `reindex: entry ${edge.size} is missing; run verify`);
+      edge.append(leafHashHex(stored.entry), "", tiles);
+      if (parseEntry(stored.entry).scheme === "control") controls.push(stored.index);
+      const { id, terms: own } = facts(stored);
+      if (id !== null) ids.push({ id, index: stored.index });
+      terms.push(...own);
+      if (edge.size % FILTER_BLOCK_ENTRIES === 0) {
+        filters.push({ block: edge.size / FILTER_BLOCK_ENTRIES - 1, bits: buildFilter(terms) });
+        terms = [];
+      }
+    }
+    yield { entries: [], tiles, filters, ids, controls };
+  }
+}
+
+function facts(stored: StoredEntry): { readonly id: string | null; readonly terms: readonly string[] } {
+  const event = stored.body === null ? storedEvent(stored) : parseEvent(stored.body);
+  return event === null
+    ? { id: null, terms: [] }
+    : { id: event.id ?? null, terms: searchTerms(event as Parameters<typeof searchTerms>[0]) };
+}

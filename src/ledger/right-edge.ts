@@ -1,0 +1,148 @@
+import { leafHashHex, parseEntry, ZERO_HASH_HEX } from "../core/entry.ts";
+import { FatalError } from "../core/errors.ts";
+import { TILE_WIDTH } from "../core/limits.ts";
+import { treeHash } from "../core/proof.ts";
+import { tileRoot } from "../core/tile.ts";
+import type { LedgerStorage, StorageHead, StoredTile } from "./storage.ts";
+
+const HASH_BYTES = 32;
+const TILE_BYTES = TILE_WIDTH * HASH_BYTES;
+
+interface PartialTile {
+  readonly index: number;
+  readonly hashes: Uint8Array;
+  width: number;
+}
+
+/**
+ * The right edge of the tree: everything an append needs to continue it. One partial tile a level, as in tlog-tiles:
+ *
+ *     level 1   [ full tile roots …        ]   width = floor(size / 256) mod 256
+ *     level 0   [ leaf hashes …    ]           width = size mod 256
+ *
+ * A plan works on a `fork` and the engine keeps the fork only when the commit succeeded.
+ */
+export class RightEdge {
+  size: number;
+  /** Hex leaf hash of the last entry; zeros when empty. */
+  lastLeaf: string;
+  /** Time of the last entry; empty string when there is none, which sorts before every time. */
+  lastTime: string;
+  private readonly levels: PartialTile[];
+
+  private constructor(size: number, lastLeaf: string, lastTime: string, levels: PartialTile[]) {
+    this.size = size;
+    this.lastLeaf = lastLeaf;
+    this.lastTime = lastTime;
+    this.levels = levels;
+  }
+
+  static empty(): RightEdge {
+    return new RightEdge(0, ZERO_HASH_HEX, "", []);
+  }
+
+  fork(): RightEdge {
+    const levels = this.levels.map((tile) => ({ index: tile.index, hashes: tile.hashes.slice(), width: tile.width }));
+    return new RightEdge(this.size, this.lastLeaf, this.lastTime, levels);
+  }
+
+  /** True when this edge continues exactly what the store holds. */
+  matches(head: StorageHead): boolean {
+    if (head.size !== this.size) return false;
+    return head.lastEntry === null ? this.size === 0 : leafHashHex(head.lastEntry) === this.lastLeaf;
+  }
+
+  /** Adds one leaf; tiles that became full are pushed to `full`. */
+  append(leafHex: string, time: string, full: StoredTile[]): void {
+    this.size += 1;
+    this.lastLeaf = leafHex;
+    this.lastTime = time;
+    const tile = this.tileAt(0);
+    (tile.hashes as Buffer).write(leafHex, tile.width * HASH_BYTES, "hex");
+    tile.width += 1;
+    if (tile.width === TILE_WIDTH) this.complete(0, full);
+  }
+
+  /** `width` hashes of a partial tile of this edge, or undefined if the tile is full and stored. */
+  partial(level: number, index: number, width: number): Uint8Array | undefined {
+    const tile = this.levels[level];
+    if (tile === undefined || tile.index !== index || tile.width < width) return undefined;
+    return tile.hashes.subarray(0, width * HASH_BYTES);
+  }
+
+  private tileAt(level: number): PartialTile {
+    let tile = this.levels[level];
+    if (tile === undefined) {
+      tile = { index: 0, hashes: Buffer.alloc(TILE_BYTES), width: 0 };
+      this.levels[level] = tile;
+    }
+    return tile;
+  }
+
+  private complete(level: number, full: StoredTile[]): void {
+    const tile = this.tileAt(level);
+    full.push({ level, index: tile.index, hashes: tile.hashes });
+    this.levels[level] = { index: tile.index + 1, hashes: Buffer.alloc(TILE_BYTES), width: 0 };
+    const parent = this.tileAt(level + 1);
+    parent.hashes.set(tileRoot(tile.hashes), parent.width * HASH_BYTES);
+    parent.width += 1;
+    if (parent.width === TILE_WIDTH) this.complete(level + 1, full);
+  }
+
+  /** Reads the edge of what the store holds now: at most 255 entries, and 255 full tiles a level. */
+  static async load(storage: LedgerStorage): Promise<RightEdge> {
+    const head = await storage.head();
+    if (head.size === 0 || head.lastEntry === null) return RightEdge.empty();
+    const levels: PartialTile[] = [];
+    let count = head.size;
+    for (let level = 0; count > 0; level++) {
+      const index = Math.floor(count / TILE_WIDTH);
+      const width = count % TILE_WIDTH;
+      const hashes = Buffer.alloc(TILE_BYTES);
+      const first = index * TILE_WIDTH;
+      if (level === 0) {
+        const entries = width === 0 ? [] : await storage.readEntries(first, head.size);
+        if (entries.length !== width)
+          throw new FatalError(
+            "invariant-broken",
+            `right edge: expected ${width} entries from ${first}, got ${entries.length}`,
+          );
+        entries.forEach((stored, i) => {
+          hashes.write(leafHashHex(stored.entry), i * HASH_BYTES, "hex");
+        });
+      } else {
+        for (let i = 0; i < width; i++) {
+          const child = await storage.readTile(level - 1, first + i);
+          if (child === undefined)
+            throw new FatalError(
+              "invariant-broken",
+              `right edge: tile ${level - 1}/${first + i} is missing; run reindex`,
+            );
+          hashes.set(tileRoot(child), i * HASH_BYTES);
+        }
+      }
+      levels.push({ index, hashes, width });
+      count = index;
+    }
+    return new RightEdge(head.size, leafHashHex(head.lastEntry), parseEntry(head.lastEntry).time, levels);
+  }
+
+  /** Reads tiles of this edge's tree: partial ones from memory, full ones from the store. */
+  tileReader(
+    storage: Pick<LedgerStorage, "readTile">,
+  ): (level: number, index: number, width: number) => Promise<Uint8Array> {
+    return async (level, index, width) => {
+      const partial = this.partial(level, index, width);
+      if (partial !== undefined) return partial;
+      const full = await storage.readTile(level, index);
+      if (full === undefined)
+        throw new FatalError("invariant-broken", `tile ${level}/${index} is missing; run reindex`);
+      return full.subarray(0, width * HASH_BYTES);
+    };
+  }
+
+  /** Root of the tree of the first `size` leaves, `size ≤ this.size`. */
+  root(storage: Pick<LedgerStorage, "readTile">, size: number = this.size): Promise<Uint8Array> {
+    return treeHash(size, this.tileReader(storage));
+  }
+}

@@ -1,0 +1,179 @@
+import { bytesEqual } from "../core/encoding.ts";
+import { EntryVerifier, type RangeResult } from "../core/entry-verifier.ts";
+import type { LedgerState } from "../core/ledger-state.ts";
+import { TILE_WIDTH } from "../core/limits.ts";
+import { tileRoot } from "../core/tile.ts";
+import { buildFilter } from "./block-filter.ts";
+import type { StorageSnapshot } from "./storage.ts";
+
+/** A range of entries to verify; plain data, so that it can cross threads. */
+export interface RangeTask {
+  readonly first: number;
+  readonly end: number;
+  readonly state: LedgerState;
+  readonly requireSignature: boolean;
+  readonly findingsMax: number;
+  /** Tiles and filters are compared only where the range covers them whole. */
+  readonly derived: boolean;
+}
+
+export interface RangeAnswer extends RangeResult {
+  /** Level-1 tile roots: of each whole 65,536 entries, for the levels above. */
+  readonly tileRoots: readonly { readonly level: number; readonly index: number; readonly root: Uint8Array }[];
+  readonly tiles: number;
+  readonly filters: number;
+}
+
+const HASH_BYTES = 32;
+const LEVEL_1_ENTRIES: number = TILE_WIDTH * TILE_WIDTH;
+
+/** Entries of one task: whole level-1 tiles, so that tasks compare tiles on their own. */
+export const TASK_ENTRIES: number = LEVEL_1_ENTRIES;
+
+/** Verifies one range from the stored bytes and compares the derived data that it covers. Constant memory. */
+export async function verifyRange(
+  snapshot: StorageSnapshot,
+  task: RangeTask,
+  onLeaf?: (leaf: string) => void,
+): Promise<RangeAnswer> {
+  const verifier = new EntryVerifier(task);
+  const derived = new DerivedChecks(snapshot, verifier, task);
+  for await (const page of snapshot.readRaw(task.first, task.end)) {
+    for (const row of page) {
+      const facts = verifier.add(row);
+      if (facts === null) {
+        derived.broken(row.index);
+        continue;
+      }
+      onLeaf?.(facts.leaf);
+      const check = derived.add(row.index, facts.leaf, facts.terms, facts.id);
+      if (check !== undefined) await check;
+    }
+    await verifier.settleSignatures();
+  }
+  const result = await verifier.finish();
+  return { ...result, tileRoots: derived.tileRoots, tiles: derived.tiles, filters: derived.filters };
+}
+
+/** Compares stored tiles, filters and ids with what the entries themselves give. */
+class DerivedChecks {
+  readonly tileRoots: { level: number; index: number; root: Uint8Array }[] = [];
+  tiles = 0;
+  filters = 0;
+  private readonly snapshot: StorageSnapshot;
+  private readonly verifier: EntryVerifier;
+  private readonly task: RangeTask;
+  private readonly leaves: Uint8Array = new Uint8Array(TILE_WIDTH * HASH_BYTES);
+  private readonly roots: Uint8Array = new Uint8Array(TILE_WIDTH * HASH_BYTES);
+  private filled = 0;
+  private rootsFilled = 0;
+  private terms: string[] = [];
+
+  constructor(snapshot: StorageSnapshot, verifier: EntryVerifier, task: RangeTask) {
+    this.snapshot = snapshot;
+    this.verifier = verifier;
+    this.task = task;
+  }
+
+  /** An entry without a leaf hash: its tile cannot be compared. */
+  broken(index: number): void {
+    this.filled = -1;
+    this.rootsFilled = -1;
+    if (index % TILE_WIDTH === TILE_WIDTH - 1) this.nextBlock();
+  }
+
+  add(index: number, leaf: string, terms: readonly string[], id: string | null): Promise<void> | undefined {
+    const slot = index % TILE_WIDTH;
+    if (this.filled === slot) {
+      Buffer.from(this.leaves.buffer).write(leaf, slot * HASH_BYTES, "hex");
+      this.filled += 1;
+    } else if (this.filled >= 0) this.filled = -1;
+    for (const term of terms) this.terms.push(term);
+    const atEnd = slot === TILE_WIDTH - 1;
+    if (id === null && !atEnd) return undefined;
+    const idCheck = id === null ? undefined : this.snapshot.readId(id);
+    if (idCheck instanceof Promise) return idCheck.then((found) => this.afterId(id ?? "", found, index, atEnd));
+    return this.afterId(id, idCheck, index, atEnd);
+  }
+
+  private afterId(
+    id: string | null,
+    found: number | undefined,
+    index: number,
+    atEnd: boolean,
+  ): Promise<void> | undefined {
+    if (id !== null && found !== index) {
+      if (found !== undefined && found < index) {
+        this.verifier.report("id-repeated", index, `the id of entry ${index} was used by entry ${found} before`, {
+          found: String(found),
+        });
+      } else {
+        this.verifier.report("derived-id", index, `the id index does not lead to entry ${index}; run reindex`, {
+          expected: String(index),
+          found: String(found ?? "nothing"),
+        });
+      }
+    }
+    return atEnd ? this.compareBlock(Math.floor(index / TILE_WIDTH), index) : undefined;
+  }
+
+  private async compareBlock(block: number, index: number): Promise<void> {
+    if (this.task.derived && this.filled === TILE_WIDTH) {
+      const stored = await this.snapshot.readTile(0, block);
+      if (stored !== undefined) this.tiles += 1;
+      if (stored === undefined || !bytesEqual(stored, this.leaves)) {
+        this.verifier.report(
+          "derived-tile",
+          index,
+          `tile 0/${block} ${stored === undefined ? "is missing" : "is not what its entries give"}; run reindex`,
+        );
+      }
+      await this.compareLevel1(block, index);
+      const filter = await this.snapshot.readFilter(block);
+      if (filter !== undefined) {
+        this.filters += 1;
+        if (!bytesEqual(filter, buildFilter(this.terms)))
+          this.verifier.report("derived-filter", index, `filter ${block} is not what its entries give; run reindex`);
+      }
+    }
+    this.nextBlock();
+  }
+
+  private async compareLevel1(block: number, index: number): Promise<void> {
+    const slot = block % TILE_WIDTH;
+    if (slot === 0) this.rootsFilled = 0;
+    // A gap before, or a range that begins inside the tile: this level-1 tile cannot be compared here.
+    if (this.rootsFilled !== slot) return;
+    this.roots.set(tileRoot(this.leaves), slot * HASH_BYTES);
+    this.rootsFilled += 1;
+    if (this.rootsFilled < TILE_WIDTH) return;
+    const tile = Math.floor(block / TILE_WIDTH);
+    const stored = await this.snapshot.readTile(1, tile);
+    if (stored !== undefined) this.tiles += 1;
+    if (stored === undefined || !bytesEqual(stored, this.roots)) {
+      this.verifier.report(
+        "derived-tile",
+        index,
+        `tile 1/${tile} ${stored === undefined ? "is missing" : "is not what its entries give"}; run reindex`,
+      );
+    }
+    this.tileRoots.push({ level: 1, index: tile, root: tileRoot(this.roots) });
+    this.rootsFilled = 0;
+  }
+
+  private nextBlock(): void {
+    this.filled = 0;
+    this.terms = [];
+  }
+}
+
+/** Bounds of the tasks that cover `first ≤ index < end`: whole level-1 tiles where possible. */
+export function taskBounds(first: number, end: number): { readonly first: number; readonly end: number }[] {
+  const bounds: { first: number; end: number }[] = [];
+  for (let from = first; from < end; ) {
+    const to = Math.min(end, (Math.floor(from / TASK_ENTRIES) + 1) * TASK_ENTRIES);
+    bounds.push({ first: from, end: to });
+    from = to;
+  }
+  return bounds;
+}

@@ -1,0 +1,230 @@
+import type { LedgerState } from "../core/ledger-state.ts";
+import type { Policy } from "../core/policy.ts";
+import {
+  FINDING_CODES,
+  type Finding,
+  type Pin,
+  VERDICT_NAMES,
+  type Verdict,
+  type VerdictName,
+  type VerifyReport,
+} from "../core/report.ts";
+import type { CheckedCheckpoint, HeldCheckpoint } from "./checkpoint-trust.ts";
+import type { RangeAnswer } from "./verify-range.ts";
+
+/** Everything that verification of a ledger established, before it is put into words. */
+export interface Evidence {
+  readonly pin: Pin;
+  readonly policy: Policy | null;
+  readonly state: LedgerState | null;
+  readonly size: number;
+  readonly root: string | null;
+  readonly range: readonly [number, number] | null;
+  readonly since: number | null;
+  readonly latest: (CheckedCheckpoint & { readonly keyOrigin?: string }) | null;
+  readonly held: readonly HeldCheckpoint[];
+  readonly findings: readonly Finding[];
+  readonly findingsOmitted: number;
+  readonly answers: readonly RangeAnswer[];
+  readonly purges: readonly number[];
+}
+
+const ONLY_OPERATOR =
+  "internally consistent and signed by this key; the holder of the key could have rewritten all of it";
+
+/** The report of a ledger: six verdicts with their basis, and one sentence for a person. */
+export function buildReport(evidence: Evidence): VerifyReport {
+  const { pin, state, size, root, range, latest, findings } = evidence;
+  const verdicts: Record<VerdictName, Verdict> = {
+    integrity: integrityOf(evidence),
+    order: orderOf(evidence),
+    authenticity: authenticityOf(evidence),
+    completeness: completenessOf(evidence),
+    independence: independenceOf(evidence),
+    time: timeOf(evidence),
+  };
+  for (const name of VERDICT_NAMES) {
+    const failing = findings.filter((finding) => FINDING_CODES[finding.code] === name);
+    const first = failing[0];
+    if (first !== undefined) {
+      const more = failing.length > 1 ? ` (and ${failing.length - 1} more)` : "";
+      verdicts[name] = { ...verdicts[name], status: "fail", basis: `${first.message}${more}` };
+    }
+  }
+  const ok = VERDICT_NAMES.every((name) => verdicts[name].status !== "fail");
+  const pinned = pin !== "none" && latest !== null;
+  const conclusive = state !== null && pinned && range === null && evidence.purges.length === 0;
+  const requiredMissing =
+    evidence.policy !== null && evidence.policy.quorum !== "none" && latest?.quorum !== true ? ["quorum"] : [];
+  const erased = {
+    entries: evidence.answers.reduce((sum, answer) => sum + answer.erasedEntries, 0),
+    fields: evidence.answers.reduce((sum, answer) => sum + answer.erasedFields, 0),
+  };
+  const base = {
+    ok,
+    conclusive,
+    size,
+    range,
+    pin,
+    requiredMissing,
+    findings,
+    findingsOmitted: evidence.findingsOmitted,
+  };
+  return {
+    format: "tallystick/report/v1",
+    kind: "ledger",
+    ...base,
+    origin: state?.genesis.origin ?? null,
+    root,
+    verdicts,
+    erased,
+    needsReindex: findings.some((finding) => finding.code.startsWith("derived-")),
+    summary: summaryOf({ ...base, latest, purges: evidence.purges }),
+  };
+}
+
+function verdict(status: Verdict["status"], basis: string, unchecked: readonly string[] = []): Verdict {
+  return { status, basis, unchecked };
+}
+
+function rangeText({ range, size, since }: Evidence): string {
+  if (range !== null) return `entries ${range[0]} to ${range[1]}`;
+  return since === null ? `${size} entries` : `entries ${since} to ${size - 1}, and the trusted root of those before`;
+}
+
+function leftOut(evidence: Evidence): string[] {
+  const { range, since } = evidence;
+  if (range !== null) return ["this is a slice: the other entries were not read"];
+  return since === null
+    ? []
+    : [`entries before ${since} are covered by the trusted checkpoint and were not read again`];
+}
+
+function integrityOf(evidence: Evidence): Verdict {
+  if (evidence.state === null) return verdict("notChecked", "without a genesis nothing says how the entries commit");
+  const unchecked = leftOut(evidence);
+  const entries = evidence.answers.reduce((sum, answer) => sum + answer.erasedEntries, 0);
+  const fields = evidence.answers.reduce((sum, answer) => sum + answer.erasedFields, 0);
+  if (entries > 0)
+    unchecked.push(`${entries} erased ${entries === 1 ? "body" : "bodies"}: only the commitment remains`);
+  if (fields > 0) unchecked.push(`${fields} erased ${fields === 1 ? "field" : "fields"}: only the digest remains`);
+  return verdict(
+    "pass",
+    `every stored byte of ${rangeText(evidence)} was hashed again and is what was committed`,
+    unchecked,
+  );
+}
+
+function orderOf(evidence: Evidence): Verdict {
+  if (evidence.state === null) return verdict("notChecked", "without a genesis there is no first entry");
+  return verdict("pass", `indexes, links and times of ${rangeText(evidence)} follow one another`, leftOut(evidence));
+}
+
+function authenticityOf(evidence: Evidence): Verdict {
+  const { latest, pin, size, state, policy } = evidence;
+  if (state === null) return verdict("notEstablished", "the ledger has no readable genesis");
+  if (latest === null) return verdict("notEstablished", "no checkpoint that holds was found");
+  const unchecked: string[] = [];
+  if (latest.size < size)
+    unchecked.push(`${size - latest.size} entries after the checkpoint of size ${latest.size} are not signed yet`);
+  if (policy !== null && policy.genesis === null) unchecked.push("genesis not pinned");
+  const unknown = evidence.answers.reduce((sum, answer) => sum + answer.unknownSignatures, 0);
+  if (policy?.requireSignature === true && unknown > 0)
+    unchecked.push(`${unknown} erased entries: whether they were signed cannot be said any more`);
+  unchecked.push(...selfAssertedAuthors(evidence));
+  const keys = latest.logKeys.map((key) => key.vkey.slice(0, key.name.length + 9)).join(", ");
+  const basis = `checkpoint of size ${latest.size} signed by ${keys}`;
+  if (pin === "none")
+    return verdict("notEstablished", `${basis}, a key that only the ledger itself names: pin a policy`, unchecked);
+  const how: Record<Exclude<Pin, "none">, string> = {
+    policy: "under the pinned policy",
+    state: "under the policy that this machine keeps",
+    "self-asserted": "a key that only the ledger itself names, accepted on request",
+  };
+  return verdict("pass", `${basis}, ${how[pin]}`, unchecked);
+}
+
+/** Author signatures count for non-repudiation only under keys that the reader pinned. */
+function selfAssertedAuthors({ answers, policy }: Evidence): string[] {
+  const pinned = new Set(policy?.authors.map((author) => author.keyId));
+  const events = answers
+    .flatMap((answer) => answer.signers)
+    .reduce((sum, [keyId, count]) => (pinned.has(keyId) ? sum : sum + count), 0);
+  return events === 0
+    ? []
+    : [`${events} author signatures are by keys that only the ledger itself names: self-asserted`];
+}
+
+function completenessOf(evidence: Evidence): Verdict {
+  const { latest, size, state, range, held } = evidence;
+  if (state === null) return verdict("notChecked", "without a genesis there is no beginning");
+  if (range !== null)
+    return verdict("notChecked", "a slice says nothing about the entries around it", leftOut(evidence));
+  if (latest === null) return verdict("notEstablished", "no checkpoint that holds says how many entries there must be");
+  const reach = Math.max(0, ...held.filter(({ source }) => source !== "since").map((known) => known.size));
+  const unchecked =
+    latest.size < size ? [`entries after ${latest.size - 1} could be cut off unnoticed until the next checkpoint`] : [];
+  if (reach < latest.size)
+    unchecked.push(
+      `that no later checkpoint was withheld: nothing from outside the ledger reaches beyond size ${reach}`,
+    );
+  return verdict("pass", `no gap from genesis to the checkpoint of size ${latest.size}`, unchecked);
+}
+
+function independenceOf(evidence: Evidence): Verdict {
+  const { latest, policy, held } = evidence;
+  const own = held.filter(({ source }) => source === "expect" || source === "lastSeen").map((known) => known.size);
+  if (policy !== null && policy.quorum !== "none" && latest !== null) {
+    const names = latest.witnesses.map((witness) => witness.name).join(", ");
+    if (latest.quorum) return verdict("pass", `cosigned by ${names} at size ${latest.size}`);
+    return verdict(
+      "notEstablished",
+      `the policy asks for quorum ${policy.quorum}; ${names === "" ? "no witness" : `only ${names}`} cosigned size ${latest.size}`,
+    );
+  }
+  if (own.length > 0)
+    return verdict("pass", `the history up to size ${Math.max(...own)} is the one that the reader saw before`, [
+      ONLY_OPERATOR_AFTER,
+    ]);
+  return verdict("notEstablished", ONLY_OPERATOR);
+}
+
+const ONLY_OPERATOR_AFTER = "entries after that rest on the log key alone";
+
+function timeOf({ latest }: Evidence): Verdict {
+  if (latest === null || latest.witnessTime === null)
+    return verdict("notEstablished", "no outside evidence of time; entry times are the ledger's own claim");
+  return verdict(
+    "pass",
+    `entries up to ${latest.size - 1} existed at ${new Date(latest.witnessTime * 1_000).toISOString()}, by the quorum of witnesses`,
+  );
+}
+
+interface SummaryFacts {
+  readonly ok: boolean;
+  readonly conclusive: boolean;
+  readonly size: number;
+  readonly range: readonly [number, number] | null;
+  readonly pin: Pin;
+  readonly requiredMissing: readonly string[];
+  readonly findings: readonly Finding[];
+  readonly findingsOmitted: number;
+  readonly latest: CheckedCheckpoint | null;
+  readonly purges: readonly number[];
+}
+
+function summaryOf(facts: SummaryFacts): string {
+  const failing =
+    facts.findings.filter((finding) => FINDING_CODES[finding.code] !== null).length + facts.findingsOmitted;
+  if (!facts.ok) return `NOT intact: ${failing} ${failing === 1 ? "finding" : "findings"}`;
+  if (facts.requiredMissing.length > 0)
+    return `consistent, but evidence that the policy asks for is missing: ${facts.requiredMissing.join(", ")}`;
+  if (facts.range !== null)
+    return `entries ${facts.range[0]} to ${facts.range[1]} hold; this is a slice, so nothing is said about the others`;
+  if (facts.latest === null)
+    return "consistent, but no checkpoint: nothing says whose ledger this is or how long it must be";
+  if (facts.pin === "none")
+    return "consistent with itself, but no key is pinned: anybody could have written it; give --policy";
+  if (facts.purges.length > 0) return `intact: ${facts.size} entries; erased bytes are still held back by a reader`;
+  return `intact: ${facts.size} entries`;
+}

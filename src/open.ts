@@ -1,0 +1,424 @@
+import { existsSync, realpathSync, statSync } from "node:fs";
+import { userInfo } from "node:os";
+import { basename, dirname, join, resolve } from "node:path";
+import { bytesEqual } from "./core/encoding.ts";
+import { PolicyError, type TallystickError, UnavailableError, VerificationError } from "./core/errors.ts";
+import type { HashName } from "./core/hash.ts";
+import { isInForce } from "./core/ledger-state.ts";
+import { EVENT_BYTES_MAX } from "./core/limits.ts";
+import { formatVerifierKey, parseVerifierKey } from "./core/note.ts";
+import { formatPolicy } from "./core/policy.ts";
+import {
+  exportPem,
+  generateLogKey,
+  keyFromEnv,
+  logSignerFromPem,
+  logSignerFromSeed,
+  openState,
+  type State,
+} from "./keys/index.ts";
+import { type Clock, systemClock } from "./ledger/clock.ts";
+import { loadState } from "./ledger/control-log.ts";
+import { genesisBatch, genesisLeafOf, randomHex, vkeyOf } from "./ledger/genesis.ts";
+import { LedgerEngine, type LedgerParts } from "./ledger/ledger.ts";
+import { DEFAULT_LIMITS, type LedgerLimits } from "./ledger/limits.ts";
+import type { LockStore } from "./ledger/lock-store.ts";
+import { type Random, systemRandom } from "./ledger/random.ts";
+import { recoverLedger } from "./ledger/recover.ts";
+import { seededClock, seededRandom } from "./ledger/seeded-random.ts";
+import type { Signer } from "./ledger/signer.ts";
+import type { LedgerStorage } from "./ledger/storage.ts";
+import type { SqliteDriver } from "./storage/sqlite-driver.ts";
+import { verifyPool } from "./verify-pool.ts";
+
+export interface OpenOptions {
+  /** `never` for production and serverless: a missing ledger is `not-found`, and no file is made. */
+  readonly create?: "if-missing" | "never";
+  /** Reads and verifies only; nothing is created or left behind. */
+  readonly readOnly?: boolean;
+  /** Name of the ledger in every checkpoint, for a new one. Default: `tallystick.local/<file>/<random>`. Never reuse one. */
+  readonly origin?: string;
+  /** Default commitment scheme of a new ledger. */
+  readonly scheme?: "event" | "fields";
+  /** Commitment hash of a new ledger; fixed for ever. */
+  readonly commitmentHash?: HashName;
+  /** Rules of a new ledger. */
+  readonly rules?: { readonly requireSignature?: boolean };
+  /** Log key or keys; `generate` makes and keeps one even in production. Default: `$TALLYSTICK_KEY`, else the state directory's. */
+  readonly signer?: Signer | readonly Signer[] | "generate";
+  /** State directory. Default: `$TALLYSTICK_STATE_DIR`, else `$XDG_STATE_HOME/tallystick`, else the platform's. */
+  readonly state?: string;
+  /** Where the monotone checkpoint lives. Default: `lock.sqlite` in the state directory. */
+  readonly lockStore?: LockStore;
+  /** SQLite driver with the interface of better-sqlite3. */
+  readonly driver?: SqliteDriver;
+  readonly allowNetworkFileSystem?: boolean;
+  readonly clock?: Clock;
+  readonly random?: Random;
+  readonly limits?: Partial<LedgerLimits>;
+  /** Told once what was created where. Default: a process warning. */
+  readonly notify?: (message: string) => void;
+  readonly signal?: AbortSignal;
+}
+
+/** An open ledger. */
+export type Ledger = LedgerEngine;
+
+export interface LedgerFactory {
+  /**
+   * Opens the ledger in the SQLite file at `location` (a path or a `file:` URL), creating it, a signing key, a lock store and a
+   * policy on first use. Errors: `not-found`, `foreign-database`, `not-a-ledger`, `newer-format`, `network-filesystem`,
+   * `generated-key-refused`, `untrusted-key`, `wrong-passphrase`, `ledger-replaced`, `rolled-back`, `forked`, `storage-*`,
+   * `driver-missing`. A ledger whose key or lock store is gone opens, reads and verifies; its appends are refused with the reason.
+   */
+  open(location: string | URL, options?: OpenOptions): Promise<Ledger>;
+  /** A ledger without disk or home directory; from a `seed` everything in it is byte-identical. */
+  memory(options?: MemoryOptions): Promise<Ledger>;
+}
+
+export interface MemoryOptions
+  extends Pick<OpenOptions, "origin" | "scheme" | "commitmentHash" | "rules" | "limits" | "clock"> {
+  readonly seed?: string;
+  readonly signer?: Signer;
+}
+
+/** Path of a location; other URLs belong to drivers that are opened on their own. */
+export function pathOf(location: string | URL): string {
+  if (location instanceof URL || /^file:/i.test(location)) {
+    const url = new URL(location);
+    if (url.protocol !== "file:") throw new TypeError(`expected a path or a file: URL, got ${url.protocol}`);
+    return realPathOf(decodeURIComponent(url.pathname));
+  }
+  if (typeof location !== "string" || location === "") throw new TypeError("expected the path of a ledger");
+  return realPathOf(location);
+}
+
+/** The same file has one name, whatever links lead to it. */
+function realPathOf(path: string): string {
+  const absolute = resolve(path);
+  if (existsSync(absolute)) return realpathSync(absolute);
+  const directory = dirname(absolute);
+  return existsSync(directory) ? join(realpathSync(directory), basename(absolute)) : absolute;
+}
+
+export const Ledger: LedgerFactory = {
+  async open(location, options = {}) {
+    options.signal?.throwIfAborted();
+    checkOptions(options);
+    return openFile(pathOf(location), options);
+  },
+
+  async memory(options = {}) {
+    const { openMemoryStorage } = await import("./storage/memory.ts");
+    const { memoryLockStore } = await import("./storage/lock-store/memory.ts");
+    const random = options.seed === undefined ? systemRandom : seededRandom(options.seed);
+    const clock = options.clock ?? (options.seed === undefined ? systemClock : seededClock(SEEDED_START_MS));
+    const signer = options.signer ?? logSignerFromSeed("ed25519", random.fill(new Uint8Array(32)));
+    const storage = openMemoryStorage();
+    const lockStore = memoryLockStore();
+    const origin = options.origin ?? `tallystick.local/memory/${randomHex(random, 8)}`;
+    const limits = { ...DEFAULT_LIMITS, ...options.limits };
+    await createIn(storage, {
+      ...options,
+      origin,
+      signers: [signer],
+      lockStore,
+      clock,
+      random,
+      limits,
+      prepared: () => {},
+    });
+    return LedgerEngine.open({
+      storage,
+      lockStore,
+      signers: [signer],
+      problem: null,
+      clock,
+      random,
+      limits,
+      readerState: null,
+      readOnly: false,
+    });
+  },
+};
+
+const SEEDED_START_MS = Date.UTC(2026, 0, 1);
+
+const OPTION_NAMES: readonly (keyof OpenOptions)[] = [
+  ...(["create", "readOnly", "origin", "scheme", "commitmentHash", "rules", "signer", "state", "lockStore"] as const),
+  ...(["driver", "allowNetworkFileSystem", "clock", "random", "limits", "notify", "signal"] as const),
+];
+
+function checkOptions(options: OpenOptions): void {
+  for (const name of Object.keys(options)) {
+    if (!(OPTION_NAMES as readonly string[]).includes(name))
+      throw new TypeError(`Ledger.open: unknown option ${JSON.stringify(name)}; known are ${OPTION_NAMES.join(", ")}`);
+  }
+  const { create, scheme, limits = {} } = options;
+  if (create !== undefined && create !== "if-missing" && create !== "never")
+    throw new TypeError(`Ledger.open: expected create to be if-missing or never, got ${JSON.stringify(create)}`);
+  if (scheme !== undefined && scheme !== "event" && scheme !== "fields")
+    throw new TypeError(`Ledger.open: expected scheme to be event or fields, got ${JSON.stringify(scheme)}`);
+  for (const [name, value] of Object.entries(limits)) {
+    if (!Object.hasOwn(DEFAULT_LIMITS, name)) throw new TypeError(`Ledger.open: unknown limit ${JSON.stringify(name)}`);
+    if (!Number.isSafeInteger(value) || (value as number) < 1)
+      throw new RangeError(`Ledger.open: expected limit ${name} to be a positive integer, got ${value}`);
+  }
+  if ((limits.eventBytes ?? 0) > EVENT_BYTES_MAX)
+    throw new RangeError(`Ledger.open: expected eventBytes of at most ${EVENT_BYTES_MAX}, got ${limits.eventBytes}`);
+}
+
+async function openFile(path: string, options: OpenOptions): Promise<LedgerEngine> {
+  const state = openState(options.state === undefined ? {} : { dir: options.state });
+  const readOnly = options.readOnly ?? false;
+  const mayCreate = !readOnly && options.create !== "never";
+  const recalled = state.recallPath(path);
+  const bytes = statSync(path, { throwIfNoEntry: false })?.size ?? 0;
+  if (recalled !== undefined && bytes === 0) throw wiped(path, recalled, bytes);
+  const { openSqliteStorage } = await import("./storage/sqlite.ts");
+  const { loadSqliteDriver } = await import("./storage/sqlite-driver.ts");
+  const driver = options.driver ?? (await loadSqliteDriver());
+  const storage = await openSqliteStorage(path, {
+    readOnly,
+    create: mayCreate,
+    driver,
+    ...(options.clock === undefined ? {} : { clock: options.clock }),
+    ...(options.allowNetworkFileSystem === undefined ? {} : { allowNetworkFileSystem: options.allowNetworkFileSystem }),
+  });
+  const { sqliteLockStore } = await import("./storage/lock-store/sqlite.ts");
+  const lockStore = options.lockStore ?? sqliteLockStore({ path: state.lockStorePath, driver });
+  const clock = options.clock ?? systemClock;
+  const random = options.random ?? systemRandom;
+  const limits = { ...DEFAULT_LIMITS, ...options.limits };
+  const parts = { storage, lockStore, clock, random, limits, readOnly, readerState: state };
+  try {
+    if (mayCreate && (await storage.head()).size === 0) await createFile(path, options, state, parts);
+    const { state: ledgerState, genesisLeaf } = await loadState(storage);
+    const { origin } = ledgerState.genesis;
+    if (recalled !== undefined && recalled.genesis !== genesisLeaf) throw replaced(path, recalled, origin);
+    const held = readOnly
+      ? { signers: [], problem: new UnavailableError("read-only", "the ledger was opened read-only") }
+      : signersFor(origin, ledgerState, options, state);
+    const engine = await LedgerEngine.open({ ...parts, ...held, verifyRanges: verifyPool(path) });
+    if (engine.appendProblem === null) rememberPlace(state, path, engine);
+    else if (!readOnly) explain(engine.appendProblem, { path, state, origin });
+    return engine;
+  } catch (error) {
+    await storage.close();
+    await lockStore.close();
+    throw error;
+  }
+}
+
+type FileParts = Omit<LedgerParts, "signers" | "problem">;
+
+/** First use: key, lock store and policy are made before the ledger, so that no crash leaves a ledger that nobody can sign. */
+async function createFile(path: string, options: OpenOptions, state: State, parts: FileParts): Promise<void> {
+  const { random } = parts;
+  const file = basename(path)
+    .replaceAll(/[^A-Za-z0-9._-]/g, "-")
+    .slice(0, 64);
+  const origin = options.origin ?? `tallystick.local/${file}/${randomHex(random, 8)}`;
+  const given = givenSigners(options);
+  const signers = given ?? [generateSigner(options, random)];
+  const created = await createIn(parts.storage, {
+    ...options,
+    ...parts,
+    origin,
+    signers,
+    prepared: (genesisLeaf) => {
+      if (given === null) state.writeKey(origin, exportPem(signers[0] as Signer));
+      state.writePolicy(
+        origin,
+        formatPolicy({
+          logKeys: signers.map((signer) => parseVerifierKey(vkeyOf(origin, signer))),
+          genesis: genesisLeaf,
+        }),
+      );
+    },
+  });
+  if (!created) return;
+  const key =
+    given === null
+      ? `a signing key in ${state.dir} (back it up: without it nothing more can be appended)`
+      : "the given signing key";
+  const notify =
+    options.notify ??
+    ((message: string) => process.emitWarning(message, { type: "TallystickCreated", code: "TALLYSTICK_CREATED" }));
+  notify(`created the ledger ${path} with ${key}; lock store and policy are in ${state.dir}`);
+}
+
+interface CreateOptions extends Pick<OpenOptions, "scheme" | "commitmentHash" | "rules"> {
+  readonly origin: string;
+  readonly signers: readonly Signer[];
+  readonly lockStore: LockStore;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly limits: LedgerLimits;
+  /** Keeps what must outlive a crash right after the ledger exists. */
+  readonly prepared: (genesisLeaf: string) => void;
+}
+
+function createIn(storage: LedgerStorage, options: CreateOptions): Promise<boolean> {
+  const { origin, signers, lockStore, clock, random, limits } = options;
+  // The name is checked as part of a key before anything is made.
+  for (const signer of signers)
+    formatVerifierKey({ name: origin, type: signer.algorithm === "ed25519" ? 1 : 6, publicKey: signer.publicKey });
+  return storage.create(async () => {
+    const lockStoreId = randomHex(random, 16);
+    const batch = genesisBatch(
+      {
+        origin,
+        signers,
+        lockStoreId,
+        commitmentHash: options.commitmentHash ?? "sha256",
+        scheme: options.scheme ?? DEFAULT_SCHEME,
+        requireSignature: options.rules?.requireSignature ?? false,
+        eventBytes: limits.eventBytes,
+      },
+      { clock, random },
+    );
+    await lockStore.create({ origin, lockStoreId });
+    options.prepared(genesisLeafOf(batch));
+    return batch;
+  });
+}
+
+/** Measured in bench/: scheme `fields` appends at less than 0.7 of the rate of `event`, so it is chosen, not assumed. */
+const DEFAULT_SCHEME = "event";
+
+function givenSigners(options: OpenOptions): readonly Signer[] | null {
+  const { signer } = options;
+  if (signer === "generate") return null;
+  if (signer !== undefined) return "sign" in signer ? [signer] : signer;
+  const loaded = keyFromEnv();
+  for (const warning of loaded?.warnings ?? []) process.emitWarning(warning, { type: "TallystickKey" });
+  return loaded === undefined ? null : [loaded.signer];
+}
+
+function generateSigner(options: OpenOptions, random: Random): Signer {
+  if (process.env.NODE_ENV === "production" && options.signer !== "generate") {
+    throw new PolicyError(
+      "generated-key-refused",
+      'NODE_ENV=production: a signing key is not generated unasked. Give one (signer, or $TALLYSTICK_KEY), or ask for it with signer: "generate"',
+    );
+  }
+  return generateLogKey("ed25519", random);
+}
+
+/** The log keys in force that this process holds, or why it holds none. */
+function signersFor(
+  origin: string,
+  ledgerState: LedgerEngine["state"],
+  options: OpenOptions,
+  state: State,
+): { readonly signers: readonly Signer[]; readonly problem: TallystickError | null } {
+  const inForce = ledgerState.logKeys.filter(isInForce);
+  const usable = (signer: Signer): boolean =>
+    inForce.some((known) => bytesEqual(known.key.publicKey, signer.publicKey));
+  const given = givenSigners(options);
+  if (given !== null) {
+    if (given.some(usable)) return { signers: given, problem: null };
+    throw new PolicyError(
+      "untrusted-key",
+      `the given key is not a log key in force of ${origin}: ${inForce.map((known) => known.key.vkey).join(", ")}`,
+    );
+  }
+  const kept = state
+    .listKeys(origin)
+    .map((name) => state.readKey(origin, name))
+    .filter((pem) => pem !== undefined)
+    .map((pem) => logSignerFromPem(pem));
+  // Retired keys stay in hand: one that was rotated away just before a crash still has to sign over its rotation.
+  if (kept.some(usable)) return { signers: kept, problem: null };
+  return { signers: [], problem: new UnavailableError("key-lost", "the signing key is gone") };
+}
+
+function rememberPlace(state: State, path: string, engine: LedgerEngine): void {
+  state.rememberPath(path, { origin: engine.origin, genesis: engine.genesis, size: engine.size });
+  if (state.readPolicy(engine.origin) === undefined) state.writePolicy(engine.origin, engine.policy());
+}
+
+/** Says what is gone, where it was looked for, and the ways out. */
+function explain(
+  problem: TallystickError,
+  where: { readonly path: string; readonly state: State; readonly origin: string },
+): void {
+  if (problem.code !== "key-lost" && problem.code !== "lock-store-lost") return;
+  const what = problem.code === "key-lost" ? "signing key" : "lock store record";
+  const user = userInfo().username;
+  problem.message = [
+    `${where.path} can be read and verified but not appended to: the ${what} of ${where.origin} is not in ${where.state.dir} (user ${user}).`,
+    "Ways out: set TALLYSTICK_STATE_DIR to the directory it was created with (in a container: a volume);",
+    `${problem.code === "key-lost" ? "give the key (TALLYSTICK_KEY or signer); " : ""}run \`tallystick state import\` with a backup;`,
+    `or, if it is lost for good, \`tallystick recover ${where.path} --key FILE --reason TEXT\`, which every later reader will see.`,
+  ].join(" ");
+}
+
+function wiped(
+  path: string,
+  recalled: { readonly origin: string; readonly size: number },
+  bytes: number,
+): VerificationError {
+  const what = existsSync(path) ? (bytes === 0 ? "is empty" : "changed") : "is gone";
+  return new VerificationError(
+    "ledger-replaced",
+    `${path} ${what}, but this machine knows a ledger of at least ${recalled.size} entries there (${recalled.origin}). Restore it; or, to begin anew at this path, run \`tallystick forget ${path}\``,
+    { details: { path, origin: recalled.origin, size: recalled.size } },
+  );
+}
+
+function replaced(
+  path: string,
+  recalled: { readonly origin: string; readonly size: number },
+  found: string,
+): VerificationError {
+  return new VerificationError(
+    "ledger-replaced",
+    `${path} holds another ledger (${found}) than this machine knows there (${recalled.origin}, at least ${recalled.size} entries). Restore it; or, to accept the other one, run \`tallystick forget ${path}\``,
+    { details: { path, expected: recalled.origin, found } },
+  );
+}
+
+export interface RecoverOptions
+  extends Pick<OpenOptions, "state" | "driver" | "clock" | "random" | "limits" | "lockStore"> {
+  /** The key that signs from now on: the old one where it is still held, else a new one. */
+  readonly signer: Signer;
+  /** Why, for the record; stays for ever. */
+  readonly reason: string;
+}
+
+/**
+ * Takes up a ledger whose key or lock store is lost, or whose database was rolled back, by an explicit `ledger.recovered` entry
+ * that every later reader sees. Never automatic. Returns the index of that entry.
+ */
+export async function recover(
+  location: string | URL,
+  options: RecoverOptions,
+): Promise<{ readonly index: number; readonly lost: readonly string[] }> {
+  const path = pathOf(location);
+  const state = openState(options.state === undefined ? {} : { dir: options.state });
+  const { openSqliteStorage } = await import("./storage/sqlite.ts");
+  const { loadSqliteDriver } = await import("./storage/sqlite-driver.ts");
+  const { sqliteLockStore } = await import("./storage/lock-store/sqlite.ts");
+  const driver = options.driver ?? (await loadSqliteDriver());
+  const storage = await openSqliteStorage(path, { driver });
+  const lockStore = options.lockStore ?? sqliteLockStore({ path: state.lockStorePath, driver });
+  try {
+    const recovered = await recoverLedger({
+      storage,
+      lockStore,
+      signer: options.signer,
+      reason: options.reason,
+      clock: options.clock ?? systemClock,
+      random: options.random ?? systemRandom,
+      limits: { ...DEFAULT_LIMITS, ...options.limits },
+    });
+    state.writePolicy(recovered.origin, recovered.policy);
+    state.rememberPath(path, { origin: recovered.origin, genesis: recovered.genesis, size: recovered.index + 1 });
+    return { index: recovered.index, lost: recovered.lost };
+  } finally {
+    await storage.close();
+    await lockStore.close();
+  }
+}
