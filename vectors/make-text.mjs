@@ -391,3 +391,139 @@ write("entries.json", {
   chain,
   malformed: MALFORMED_ENTRIES,
 });
+
+// --- control-events.json
+
+const ORIGIN = "example.com/audit";
+const VKEY = `${ORIGIN}+0eaa5133+AUCgDTCMaYrys/idM4QRcXHmFxqNxPk81306QjAy8bLX`;
+const H = "ab".repeat(32);
+const NOTE = "example.com/old\n1\nAAAA\n\n— example.com/old AAAA\n";
+const without = (object, ...names) => Object.fromEntries(Object.entries(object).filter(([name]) => !names.includes(name)));
+
+const PAYLOADS = {
+  "ledger.genesis": { commitmentHash: "sha256", limits: { eventBytes: 1048576 }, lockStoreId: "ab".repeat(16), logKeys: [VKEY], origin: ORIGIN, rules: { requireSignature: false }, scheme: "event" },
+  "ledger.rules.changed": { rules: { requireSignature: true } },
+  "ledger.key.added": { actor: "alice", algorithm: "ed25519", role: "author", spki: "AAAA" },
+  "ledger.key.rotated": { new: VKEY, old: VKEY, role: "log" },
+  "ledger.key.revoked": { reason: "lost", role: "log", validUntilSize: 0, vkey: VKEY },
+  "ledger.erasure": { entries: [{ index: 0, leaf: H }], reason: "request" },
+  "ledger.hold.placed": { first: 0, hold: "case-1", last: 0, reason: "court" },
+  "ledger.hold.released": { hold: "case-1", reason: "closed" },
+  "ledger.anchor": { kind: "rfc3161", note: H, proof: H, root: H, size: 1 },
+  "ledger.epoch.sealed": { logKeys: [VKEY], origin: "example.com/next" },
+  "ledger.recovered": { checkpoint: null, lockStoreId: "ab".repeat(16), logKeys: [VKEY], lost: ["key"], reason: "disk" },
+};
+const genesis = PAYLOADS["ledger.genesis"];
+const item = { index: 0, leaf: H };
+const itemsOf = (...entries) => ({ entries, reason: "request" });
+
+const VALID_CONTROLS = [
+  ...Object.entries(PAYLOADS),
+  ["ledger.genesis", { ...genesis, commitmentHash: "sha3-256", limits: { eventBytes: 1024 }, logKeys: Array.from({ length: 16 }, () => VKEY), predecessor: { checkpoint: NOTE, origin: "example.com/old", root: H, size: 1 }, rules: { requireSignature: true }, scheme: "fields" }],
+  ["ledger.genesis", { ...genesis, commitmentHash: "sha512", limits: { eventBytes: 16777216 }, logKeys: ["a key of a later kind"] }],
+  ["ledger.rules.changed", { rules: { requireSignature: false }, scheme: "fields" }],
+  ["ledger.key.added", { role: "log", vkey: VKEY }],
+  ...["ecdsa-p256", "ecdsa-p384", "ecdsa-secp256k1", "rsa-pss", "ml-dsa-44", "ml-dsa-65", "ml-dsa-87"].map((algorithm) => ["ledger.key.added", { ...PAYLOADS["ledger.key.added"], algorithm }]),
+  ["ledger.key.revoked", { keyId: H, reason: "left", role: "author" }],
+  ["ledger.erasure", { basis: "GDPR article 17", entries: [{ ...item, idGuard: H, signedIds: [H, H] }, { fields: ["context.ip", "payload.", "payload.x.y"], index: 9, leaf: H }], reason: "request" }],
+  ["ledger.hold.placed", { basis: "order 7", first: 3, hold: "h".repeat(256), last: 9007199254740991, reason: "x".repeat(4096) }],
+  ["ledger.recovered", { ...PAYLOADS["ledger.recovered"], checkpoint: NOTE, lost: ["database", "key", "lock-store"] }],
+];
+
+const INVALID_CONTROLS = [
+  ...Object.entries(PAYLOADS).flatMap(([action, payload]) => [
+    ["/payload/extra", { action, payload: { ...payload, extra: 1 } }],
+    ["/payload", { action, payload: null }],
+    ["/payload", { action }],
+    ["/id", { action, id: "i", payload }],
+    ...(["ledger.key.added", "ledger.key.revoked"].includes(action) ? [] : Object.keys(payload).map((name) => [`/payload/${name}`, { action, payload: without(payload, name) }])),
+  ]),
+  ...["context", "metadata", "occurredAt", "outcome", "source", "targets", "type"].map((name) => [`/${name}`, { action: "ledger.hold.released", payload: PAYLOADS["ledger.hold.released"], [name]: { context: {}, metadata: {}, occurredAt: "2026-01-02T03:04:05Z", outcome: "ok", source: { id: "s", counter: 1 }, targets: [], type: "t" }[name] }]),
+  ["/action", { action: "user.login", payload: {} }],
+  ["/action", { action: "ledger.import", payload: {} }],
+  ...[
+    ["ledger.genesis", "/commitmentHash", { ...genesis, commitmentHash: "sha1" }],
+    ["ledger.genesis", "/limits/eventBytes", { ...genesis, limits: { eventBytes: 1023 } }],
+    ["ledger.genesis", "/limits/eventBytes", { ...genesis, limits: { eventBytes: 16777217 } }],
+    ["ledger.genesis", "/limits/entries", { ...genesis, limits: { ...genesis.limits, entries: 1 } }],
+    ["ledger.genesis", "/lockStoreId", { ...genesis, lockStoreId: H }],
+    ["ledger.genesis", "/logKeys", { ...genesis, logKeys: [] }],
+    ["ledger.genesis", "/logKeys", { ...genesis, logKeys: Array.from({ length: 17 }, () => VKEY) }],
+    ["ledger.genesis", "/logKeys/0", { ...genesis, logKeys: ["a\nb"] }],
+    ["ledger.genesis", "/logKeys/0", { ...genesis, logKeys: ["x".repeat(4097)] }],
+    ...["", "a b", "a+b", "é", "x".repeat(256), "tallystick/x", "cosignature/x", "subtree/x", 1].map((origin) => ["ledger.genesis", "/origin", { ...genesis, origin }]),
+    ["ledger.genesis", "/rules/requireSignature", { ...genesis, rules: { requireSignature: 1 } }],
+    ["ledger.genesis", "/rules/requireSignature", { ...genesis, rules: {} }],
+    ["ledger.genesis", "/scheme", { ...genesis, scheme: "control" }],
+    ["ledger.genesis", "/predecessor/size", { ...genesis, predecessor: { checkpoint: NOTE, origin: ORIGIN, root: H, size: 0 } }],
+    ["ledger.genesis", "/predecessor/checkpoint", { ...genesis, predecessor: { origin: ORIGIN, root: H, size: 1 } }],
+    ["ledger.rules.changed", "/scheme", { ...PAYLOADS["ledger.rules.changed"], scheme: null }],
+    ["ledger.key.added", "/role", { vkey: VKEY }],
+    ["ledger.key.added", "/role", { role: "witness", vkey: VKEY }],
+    ["ledger.key.added", "/actor", { actor: "alice", role: "log", vkey: VKEY }],
+    ["ledger.key.added", "/vkey", { ...PAYLOADS["ledger.key.added"], vkey: VKEY }],
+    ["ledger.key.added", "/algorithm", { ...PAYLOADS["ledger.key.added"], algorithm: "Ed25519" }],
+    ["ledger.key.added", "/algorithm", { ...PAYLOADS["ledger.key.added"], algorithm: "toString" }],
+    ["ledger.key.added", "/spki", { ...PAYLOADS["ledger.key.added"], spki: "AB==" }],
+    ["ledger.key.added", "/spki", { ...PAYLOADS["ledger.key.added"], spki: "A".repeat(4100) }],
+    ["ledger.key.added", "/actor", { ...PAYLOADS["ledger.key.added"], actor: { id: "alice" } }],
+    ["ledger.key.rotated", "/role", { ...PAYLOADS["ledger.key.rotated"], role: "author" }],
+    ["ledger.key.revoked", "/validUntilSize", { ...PAYLOADS["ledger.key.revoked"], validUntilSize: -1 }],
+    ["ledger.key.revoked", "/keyId", { keyId: "ab", reason: "left", role: "author" }],
+    ["ledger.erasure", "/entries", itemsOf()],
+    ["ledger.erasure", "/entries", itemsOf(item, item)],
+    ["ledger.erasure", "/entries", itemsOf({ ...item, index: 2 }, { ...item, index: 1 })],
+    ["ledger.erasure", "/entries/0/leaf", itemsOf({ index: 0 })],
+    ["ledger.erasure", "/entries/0/leaf", itemsOf({ index: 0, leaf: H.toUpperCase() })],
+    ["ledger.erasure", "/entries/0/index", itemsOf({ ...item, index: 0.5 })],
+    ["ledger.erasure", "/entries/0/fields", itemsOf({ ...item, fields: [] })],
+    ["ledger.erasure", "/entries/0/fields", itemsOf({ ...item, fields: ["payload.b", "payload.a"] })],
+    ["ledger.erasure", "/entries/0/fields", itemsOf({ ...item, fields: ["id", "id"] })],
+    ["ledger.erasure", "/entries/0/fields/0", itemsOf({ ...item, fields: ["actor.id"] })],
+    ["ledger.erasure", "/entries/0/fields/0", itemsOf({ ...item, fields: ["constructor"] })],
+    ["ledger.erasure", "/entries/0/fields/0", itemsOf({ ...item, fields: ["payload.__proto__"] })],
+    ["ledger.erasure", "/entries/0/signedIds", itemsOf({ ...item, signedIds: [] })],
+    ["ledger.erasure", "/entries/0/signedIds", itemsOf({ ...item, signedIds: Array.from({ length: 17 }, () => H) })],
+    ["ledger.erasure", "/entries/0/idGuard", itemsOf({ ...item, idGuard: null })],
+    ["ledger.erasure", "/reason", { ...itemsOf(item), reason: "" }],
+    ["ledger.erasure", "/basis", { ...itemsOf(item), basis: "x".repeat(4097) }],
+    ["ledger.hold.placed", "", { ...PAYLOADS["ledger.hold.placed"], first: 1 }],
+    ["ledger.hold.placed", "/hold", { ...PAYLOADS["ledger.hold.placed"], hold: "a\nb" }],
+    ["ledger.hold.placed", "/last", { ...PAYLOADS["ledger.hold.placed"], last: "0" }],
+    ["ledger.anchor", "/kind", { ...PAYLOADS["ledger.anchor"], kind: "" }],
+    ["ledger.anchor", "/size", { ...PAYLOADS["ledger.anchor"], size: 0 }],
+    ["ledger.epoch.sealed", "/origin", { logKeys: [VKEY], origin: "a b" }],
+    ["ledger.recovered", "/lost", { ...PAYLOADS["ledger.recovered"], lost: [] }],
+    ["ledger.recovered", "/lost", { ...PAYLOADS["ledger.recovered"], lost: ["key", "database"] }],
+    ["ledger.recovered", "/lost", { ...PAYLOADS["ledger.recovered"], lost: ["key", "key"] }],
+    ["ledger.recovered", "/lost/0", { ...PAYLOADS["ledger.recovered"], lost: ["all"] }],
+    ["ledger.recovered", "/checkpoint", { ...PAYLOADS["ledger.recovered"], checkpoint: "" }],
+  ].map(([action, pointer, payload]) => [`/payload${pointer}`, { action, payload }]),
+];
+
+const sha256 = (...parts) => digest("sha256", ...parts);
+const KEY_EVENT = { action: "ledger.key.rotated", actor: "admin", payload: PAYLOADS["ledger.key.rotated"], signatures: [signature] };
+const idDigest = sha256("tallystick/v1/id-digest\n", H, "\n", "évt-1");
+
+write("control-events.json", {
+  source: SOURCE,
+  note: "`valid`, `invalid`: bodies, the latter with the JSON Pointer of the offender (malformed-control). `keyMessage`, `ids`: preimages of spec/keys.md and spec/control-events.md.",
+  valid: VALID_CONTROLS.flatMap(([action, payload]) => [{ body: jcs({ action, payload }) }, { body: jcs({ action, actor: { id: "admin" }, payload, signatures: [signature] }) }]),
+  invalid: INVALID_CONTROLS.map(([pointer, event]) => ({ body: jcs(event), pointer })),
+  keyMessage: {
+    origin: ORIGIN,
+    index: 7,
+    previous: H,
+    body: jcs(KEY_EVENT),
+    message: `tallystick/v1/key\n${ORIGIN}\nledger.key.rotated\n7\n${H}\n${sha256(jcs(without(KEY_EVENT, "signatures")))}`,
+  },
+  ids: {
+    genesisLeaf: H,
+    id: "évt-1",
+    salt: "00112233445566778899aabbccddeeff",
+    keyId: KEY_ID,
+    idDigest,
+    idGuard: sha256("tallystick/v1/erased-id\n", bytes("00112233445566778899aabbccddeeff"), bytes(idDigest)),
+    signedIdDigest: sha256("tallystick/v1/id\n", KEY_ID, "\n", "évt-1"),
+  },
+});
