@@ -2,6 +2,8 @@ import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import * as nativePlatform from "./hash-platform.node.ts";
+import * as portablePlatform from "./hash-platform.ts";
 import {
   type CompactRange,
   coveringSubtrees,
@@ -85,6 +87,17 @@ describe("hashes", () => {
     const [left, right] = [leafOf(0), leafOf(1)];
     expect(hex(hashLeaf(Buffer.concat([left, right])))).not.toBe(hex(hashNode(left, right)));
     expect(hex(hashLeaf(new Uint8Array(0)))).not.toBe(hex(EMPTY_ROOT));
+  });
+
+  it("are the same in Node and on the portable code of browsers", () => {
+    for (const length of [0, 1, 55, 56, 64, 65, 300]) {
+      const data = new Uint8Array(length).fill(0xa7);
+      const [native, noble] = [new Uint8Array(40).fill(1), new Uint8Array(40).fill(1)];
+      nativePlatform.sha256Into(data, native, 5);
+      portablePlatform.sha256Into(data, noble, 5);
+      expect(native).toEqual(noble);
+      expect(hex(native)).toBe(`0101010101${createHash("sha256").update(data).digest("hex")}010101`);
+    }
   });
 
   it("refuse children that are not 32 bytes", () => {
