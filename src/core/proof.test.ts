@@ -238,14 +238,14 @@ describe("every proof in trees of up to 130 leaves", () => {
 
 describe("altered proofs", () => {
   it("of inclusion are refused: every bit of every hash, of the leaf and of the root", async () => {
-    for (let size = 1; size <= 20; size++) {
+    for (let size = 1; size <= 13; size++) {
       for (let index = 0; index < size; index++) {
         const proof = await proveInclusion(index, size, read);
         const claim = { leafHash: LEAVES[index]!.slice(), index, size, proof, root: model.root(0, size).slice() };
         for (const target of [...proof, claim.leafHash, claim.root]) {
           for (let bit = 0; bit < 256; bit++) {
             target[bit >> 3]! ^= 1 << (bit & 7);
-            expect(accepts(() => verifyInclusion(claim))).toBe(false);
+            if (accepts(() => verifyInclusion(claim))) expect.fail(`bit ${bit}, index ${index} of ${size}`);
             target[bit >> 3]! ^= 1 << (bit & 7);
           }
         }
@@ -255,7 +255,7 @@ describe("altered proofs", () => {
   });
 
   it("of consistency are refused: every bit of every hash and of both roots", async () => {
-    for (let newSize = 1; newSize <= 20; newSize++) {
+    for (let newSize = 1; newSize <= 13; newSize++) {
       for (let oldSize = 1; oldSize <= newSize; oldSize++) {
         const proof = await proveConsistency(oldSize, newSize, read);
         const claim = {
@@ -268,7 +268,7 @@ describe("altered proofs", () => {
         for (const target of [...proof, claim.oldRoot, claim.newRoot]) {
           for (let bit = 0; bit < 256; bit++) {
             target[bit >> 3]! ^= 1 << (bit & 7);
-            expect(accepts(() => verifyConsistency(claim))).toBe(false);
+            if (accepts(() => verifyConsistency(claim))) expect.fail(`bit ${bit}, ${oldSize} to ${newSize}`);
             target[bit >> 3]! ^= 1 << (bit & 7);
           }
         }
