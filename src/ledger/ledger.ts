@@ -197,9 +197,11 @@ export class LedgerEngine {
   async append(event: Event, options: AppendOptions = {}): Promise<Appended> {
     this.requireWritable();
     options.signal?.throwIfAborted();
-    const submission = await this.submissionOf(event, options);
-    const [appended] = await this.sequencer.submit([submission], options.signal);
-    return appended as Appended;
+    // Prepared and queued before the call returns: concurrent appends keep the order of their calls.
+    const submission = this.isUnsigned(event, options)
+      ? this.prepare(this.encode(event), this.schemeOf(options))
+      : await this.submissionOf(event, options);
+    return this.sequencer.submitOne(submission, options.signal);
   }
 
   /** Appends all events in one commit, or none. At most `limits.appendManyMax`. Errors as `append`, for the whole call. */
@@ -569,7 +571,6 @@ export class LedgerEngine {
 
   private async submissionOf(event: Event, options: AppendOptions): Promise<Submission> {
     const scheme = this.schemeOf(options);
-    if (this.isUnsigned(event, options)) return this.prepare(this.encode(event), scheme);
     const { commitmentHash } = this.ledgerState.genesis;
     const context = { origin: this.origin, scheme, hash: commitmentHash };
     if (options.signer === undefined) {

@@ -88,7 +88,7 @@ interface Group {
   readonly keepPrefix: boolean;
   readonly bytes: number;
   readonly signal: AbortSignal | undefined;
-  readonly resolve: (outcome: Outcome) => void;
+  readonly settle: (outcome: Outcome) => void;
   readonly reject: (error: unknown) => void;
 }
 
@@ -147,22 +147,26 @@ export class Sequencer {
     return { entries: this.queuedEntries, bytes: this.queuedBytes };
   }
 
+  /** Enqueues one submission. Resolves once durable. */
+  submitOne(submission: Submission, signal?: AbortSignal): Promise<Appended> {
+    return this.enqueue([submission], { keepPrefix: false, signal }, firstOf);
+  }
+
   /** Enqueues submissions that commit together or not at all. Resolves once durable, in order. */
-  async submit(submissions: readonly Submission[], signal?: AbortSignal): Promise<Appended[]> {
-    const { appended, refusal } = await this.enqueue(submissions, { keepPrefix: false, signal });
-    if (refusal !== null) throw refusal;
-    return appended;
+  submit(submissions: readonly Submission[], signal?: AbortSignal): Promise<Appended[]> {
+    return this.enqueue(submissions, { keepPrefix: false, signal }, allOf);
   }
 
   /** Enqueues a piece of a stream: everything before the first refused submission is kept, nothing after it. */
   submitPrefix(submissions: readonly Submission[], signal?: AbortSignal): Promise<Outcome> {
-    return this.enqueue(submissions, { keepPrefix: true, signal });
+    return this.enqueue(submissions, { keepPrefix: true, signal }, (outcome) => outcome);
   }
 
-  private enqueue(
+  private enqueue<T>(
     submissions: readonly Submission[],
     options: { keepPrefix: boolean; signal: AbortSignal | undefined },
-  ): Promise<Outcome> {
+    answer: (outcome: Outcome) => T,
+  ): Promise<T> {
     if (this.broken !== null) return Promise.reject(this.broken);
     let bytes = 0;
     for (const submission of submissions) bytes += submission.sizeBytes;
@@ -179,7 +183,11 @@ export class Sequencer {
       );
     }
     return new Promise((resolve, reject) => {
-      this.queue.push({ submissions, bytes, ...options, resolve, reject });
+      const settle = (outcome: Outcome): void => {
+        if (outcome.refusal !== null && !options.keepPrefix) reject(outcome.refusal);
+        else resolve(answer(outcome));
+      };
+      this.queue.push({ submissions, bytes, keepPrefix: options.keepPrefix, signal: options.signal, settle, reject });
       this.queuedEntries += submissions.length;
       this.queuedBytes += bytes;
       this.running ??= this.run();
@@ -282,7 +290,7 @@ export class Sequencer {
     }
     this.lastCommitMs = performance.now() - started;
     groups.forEach((group, i) => {
-      group.resolve(outcomes[i]!);
+      group.settle(outcomes[i]!);
     });
   }
 
@@ -485,6 +493,14 @@ export class Sequencer {
     const appended = this.place(submission, edge, this.nextTime(edge), sink);
     return { appended, batch: sink };
   }
+}
+
+function allOf({ appended }: Outcome): Appended[] {
+  return appended;
+}
+
+function firstOf({ appended }: Outcome): Appended {
+  return appended[0]!;
 }
 
 interface KnownId {
