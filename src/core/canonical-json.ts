@@ -14,6 +14,9 @@ export type JsonValue =
   | readonly JsonValue[]
   | { readonly [name: string]: JsonValue };
 
+/** Nesting of JSON that contains an event (receipts, lines of an export): at most four levels stand around it. */
+export const CONTAINER_DEPTH_MAX: number = JSON_DEPTH_MAX + 4;
+
 /**
  * Canonical form of a JavaScript value: RFC 8785 over what `JSON.stringify` would write, but nothing is coerced.
  *

@@ -1,5 +1,5 @@
 import { allocateScratch, digestHex, utf8Bytes, writeScratch, writeScratchHex } from "#hash-platform";
-import { canonicalize, compareNames, type JsonValue } from "./canonical-json.ts";
+import { CONTAINER_DEPTH_MAX, canonicalize, compareNames, type JsonValue } from "./canonical-json.ts";
 import { isWellFormed } from "./canonical-writer.ts";
 import { MalformedError } from "./errors.ts";
 import { EVENT_MEMBERS, type Event, type JsonObject, validateEvent, validateMember } from "./event.ts";
@@ -189,7 +189,7 @@ function skipValue(text: string, at: number): number {
 }
 
 function isNonEmptyObject(value: unknown): boolean {
-  return typeof value === "object" && value !== null && !Array.isArray(value) && Object.keys(value).length > 0;
+  return isObject(value) && Object.keys(value).length > 0;
 }
 
 /** Event of its fields: the inverse of `cutFields`. Errors: as `openDisclosure` for the names, `malformed-event` for the grammar. */
@@ -220,8 +220,8 @@ function assemble(fields: readonly { readonly name: string; readonly value: Json
   return event;
 }
 
-function malformed(message: string, details?: Record<string, unknown>): never {
-  throw new MalformedError("malformed-commitment", message, details === undefined ? {} : { details });
+function malformed(message: string): never {
+  throw new MalformedError("malformed-commitment", message);
 }
 
 /**
@@ -256,17 +256,110 @@ function checkNames(names: readonly unknown[]): asserts names is readonly string
 
 const HEX: RegExp = /^[0-9a-f]*$/;
 
-function expectHex(value: unknown, digits: number, what: string): asserts value is string {
-  if (typeof value !== "string" || value.length !== digits || !HEX.test(value)) {
-    malformed(`${what}: expected ${digits} lower-case hex digits`);
+function isHex(value: unknown, digits: number): value is string {
+  return typeof value === "string" && value.length === digits && HEX.test(value);
+}
+
+/** What a reader is shown of an entry of scheme `fields`, well-formed; whether it is what was committed is another question. */
+export interface Disclosure {
+  /** Of all fields, ascending. */
+  readonly names: readonly string[];
+  readonly disclosed: Disclosed;
+  readonly digests: Digests;
+}
+
+/**
+ * The disclosure that untrusted JSON is: the names are exactly the cut of some event, `disclosed` and `digests` split them, salts
+ * are salts. Not checked: how long digests are, which the hash of the entry says, and what the values are. Error:
+ * `malformed-commitment`.
+ */
+export function parseDisclosure(parts: {
+  readonly names: unknown;
+  readonly disclosed: unknown;
+  readonly digests: unknown;
+}): Disclosure {
+  const { names, disclosed, digests } = parts;
+  if (!Array.isArray(names)) malformed("names: expected an array");
+  checkNames(names);
+  if (!isObject(disclosed)) malformed("disclosed: expected an object");
+  if (!isObject(digests)) malformed("digests: expected an object");
+  const shown = Object.keys(disclosed).length;
+  const withheld = Object.keys(digests).length;
+  if (shown + withheld !== names.length) {
+    malformed(`expected ${names.length} names disclosed or withheld, got ${shown} and ${withheld}`);
   }
+  for (const name of names) {
+    const isShown = Object.hasOwn(disclosed, name);
+    // With the counts equal, each name standing in exactly one of the two leaves no room for another.
+    if (isShown === Object.hasOwn(digests, name)) {
+      malformed(`${JSON.stringify(name)}: expected it either disclosed or withheld`);
+    }
+    if (isShown) checkPair(name, disclosed[name]);
+    else if (typeof digests[name] !== "string" || !HEX.test(digests[name])) {
+      malformed(`digest of ${JSON.stringify(name)}: expected lower-case hex`);
+    }
+  }
+  return { names, disclosed: disclosed as Disclosed, digests: digests as Digests };
+}
+
+function checkPair(name: string, pair: unknown): void {
+  if (!Array.isArray(pair) || pair.length !== 2) malformed(`${JSON.stringify(name)}: expected a salt and a value`);
+  if (!isHex(pair[0], SALT_BYTES * 2)) {
+    malformed(`salt of ${JSON.stringify(name)}: expected ${SALT_BYTES * 2} lower-case hex digits`);
+  }
+}
+
+function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+/** Digests (hex) of all fields in the order of the names. Error: `malformed-commitment` for a digest not as long as the hash's. */
+export function digestsOf(hash: HashName, disclosure: Disclosure): string[] {
+  const { names, disclosed, digests } = disclosure;
+  const salt = allocateScratch(SALT_BYTES);
+  return names.map((name) => {
+    const pair = Object.hasOwn(disclosed, name) ? disclosed[name] : undefined;
+    if (pair === undefined) {
+      const digest = digests[name]!;
+      if (digest.length === HASH_BYTES[hash] * 2) return digest;
+      return malformed(`digest of ${JSON.stringify(name)}: expected ${HASH_BYTES[hash] * 2} lower-case hex digits`);
+    }
+    writeScratchHex(salt, pair[0], 0);
+    // How deep it may be nested is a question of the grammar, not of the hash.
+    return fieldDigest(hash, salt, { name, value: canonicalize(pair[1], { depthMax: CONTAINER_DEPTH_MAX }) });
+  });
+}
+
+/**
+ * The part of the event that is disclosed. Errors: `malformed-event` for a value against the grammar of its member; `too-deep` where
+ * a value is nested so deeply that the event would be nested beyond 64.
+ */
+export function disclosedEvent(disclosure: Disclosure): Partial<Event> {
+  const { names, disclosed } = disclosure;
+  const fields: { name: string; value: JsonValue }[] = [];
+  for (const name of names) {
+    const pair = Object.hasOwn(disclosed, name) ? disclosed[name] : undefined;
+    if (pair === undefined) continue;
+    const value = pair[1];
+    if (!name.includes(".")) {
+      if (isCutMember(name) && isNonEmptyObject(value)) {
+        throw new MalformedError("malformed-event", `/${name}: expected a non-empty object to be cut`, {
+          details: { pointer: `/${name}` },
+        });
+      }
+      validateMember(name, value);
+    }
+    fields.push({ name, value });
+  }
+  const event = assemble(fields);
+  canonicalize(event);
+  return event as unknown as Partial<Event>;
 }
 
 /**
  * Recomputes the commitment of scheme `fields` from what a reader was given, all of it untrusted, and rebuilds the part of the
- * event that is disclosed. The caller compares the commitment (hex) with the entry's. Errors: `malformed-commitment` unless the
- * names are exactly the cut of a valid event and `disclosed` and `digests` split them; `malformed-event` for a disclosed value
- * against the grammar; those of `canonicalize`.
+ * event that is disclosed. The caller compares the commitment (hex) with the entry's. Errors: those of `parseDisclosure`,
+ * `disclosedEvent` and `digestsOf`.
  */
 export function openDisclosure(
   hash: HashName,
@@ -274,38 +367,7 @@ export function openDisclosure(
   disclosed: { readonly [name: string]: unknown },
   digests: { readonly [name: string]: unknown },
 ): { readonly commitment: string; readonly event: Partial<Event> } {
-  checkNames(names);
-  const shown = Object.keys(disclosed).length;
-  const withheld = Object.keys(digests).length;
-  if (shown + withheld !== names.length) {
-    malformed(`expected ${names.length} names disclosed or withheld, got ${shown} and ${withheld}`);
-  }
-  const fields: { name: string; value: JsonValue }[] = [];
-  const all = names.map((name) => {
-    const label = JSON.stringify(name);
-    const isShown = Object.hasOwn(disclosed, name);
-    // With the counts equal, each name standing in exactly one of the two leaves no room for another.
-    if (isShown === Object.hasOwn(digests, name)) malformed(`${label}: expected it either disclosed or withheld`);
-    if (!isShown) {
-      const digest = digests[name];
-      expectHex(digest, HASH_BYTES[hash] * 2, `digest of ${label}`);
-      return digest;
-    }
-    const pair = disclosed[name];
-    if (!Array.isArray(pair) || pair.length !== 2) malformed(`${label}: expected a salt and a value`);
-    const [salt, value] = pair as [unknown, JsonValue];
-    expectHex(salt, SALT_BYTES * 2, `salt of ${label}`);
-    if (!name.includes(".")) {
-      if (isCutMember(name) && isNonEmptyObject(value)) malformed(`${label}: expected a non-empty object to be cut`);
-      validateMember(name, value);
-    }
-    fields.push({ name, value });
-    const saltBytes = allocateScratch(SALT_BYTES);
-    writeScratchHex(saltBytes, salt, 0);
-    return fieldDigest(hash, saltBytes, { name, value: canonicalize(value) });
-  });
-  const event = assemble(fields);
-  // As a part of the event, each value stands one or two levels deeper.
-  canonicalize(event);
-  return { commitment: commitFields(hash, names, all), event: event as unknown as Partial<Event> };
+  const disclosure = parseDisclosure({ names, disclosed, digests });
+  const event = disclosedEvent(disclosure);
+  return { commitment: commitFields(hash, disclosure.names, digestsOf(hash, disclosure)), event };
 }
