@@ -1,6 +1,6 @@
 import { canonicalize, compareNames, type JsonValue, parseCanonical } from "../core/canonical-json.ts";
 import { parseCheckpoint } from "../core/checkpoint.ts";
-import { fieldDigest } from "../core/commitment.ts";
+import { type Disclosure, fieldDigest } from "../core/commitment.ts";
 import { decodeHex, encodeHex } from "../core/encoding.ts";
 import { parseEntry } from "../core/entry.ts";
 import { PolicyError } from "../core/errors.ts";
@@ -8,12 +8,11 @@ import type { LedgerState } from "../core/ledger-state.ts";
 import { SALT_BYTES } from "../core/limits.ts";
 import { parseNote } from "../core/note.ts";
 import { proveInclusion } from "../core/proof.ts";
+import { formatReceipt } from "../core/receipt.ts";
 import { formatTlogProof } from "../core/tlog-proof.ts";
 import type { RightEdge } from "./right-edge.ts";
 import type { LedgerStorage, StoredEntry } from "./storage.ts";
 import { discloseAll } from "./stored-event.ts";
-
-const RECEIPT_FORMAT = "tallystick/receipt/v1";
 
 export interface ProofParts {
   readonly storage: LedgerStorage;
@@ -22,15 +21,6 @@ export interface ProofParts {
   /** Note of a released checkpoint that covers the entry. */
   readonly checkpoint: string;
 }
-
-/** What a receipt shows of the event: all of it, or some of its fields. */
-export type ReceiptContent =
-  | { readonly event: JsonValue; readonly salt: string }
-  | {
-      readonly names: readonly string[];
-      readonly disclosed: Readonly<Record<string, readonly [string, JsonValue]>>;
-      readonly digests: Readonly<Record<string, string>>;
-    };
 
 /** C2SP `.tlog-proof` text of entry `index` under the checkpoint. */
 export async function buildTlogProof(index: number, parts: ProofParts): Promise<string> {
@@ -48,13 +38,13 @@ export async function buildReceipt(
   if (stored === undefined) throw new RangeError(`prove: there is no entry ${index}`);
   const content = contentOf(stored, parts);
   const proof = await buildTlogProof(index, parts);
-  return `${canonicalize({ format: RECEIPT_FORMAT, proof, entry: stored.entry, ...content })}\n`;
+  return formatReceipt({ proof, entry: stored.entry, ...content });
 }
 
 function contentOf(
   stored: StoredEntry,
   parts: { readonly state: LedgerState; readonly disclose: readonly string[] | undefined },
-): ReceiptContent {
+): { readonly event: JsonValue; readonly salt: string } | Disclosure {
   const { scheme } = parseEntry(stored.entry);
   const { index } = stored;
   if (scheme !== "fields") {
@@ -75,7 +65,7 @@ function contentOf(
 export function disclosureOf(
   stored: StoredEntry,
   parts: { readonly state: LedgerState; readonly disclose: readonly string[] | undefined },
-): Extract<ReceiptContent, { names: readonly string[] }> {
+): Disclosure {
   const all = discloseAll(stored);
   const names = [...Object.keys(all.disclosed), ...Object.keys(all.digests)].sort(compareNames);
   if (names.length === 0) throw erasedWhole(stored.index, parts.state);

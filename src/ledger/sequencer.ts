@@ -64,16 +64,17 @@ export function prepareSubmission(
       signed,
     };
   }
-  const { salts: all, commitment } = commitEventFields(event, salts, hash);
+  const { salts: all, commitment } = commitEventFields(event, body, salts, hash);
   return { body, sizeBytes, scheme, salts: all, commitment, id, signed };
 }
 
 function commitEventFields(
   event: Event,
+  body: string,
   salts: (count: number) => Uint8Array,
   hash: HashName,
 ): { salts: Uint8Array; commitment: string } {
-  const fields = cutFields(event);
+  const fields = cutFields(event, body);
   const all = salts(fields.length);
   const digests = fields.map((field, i) =>
     fieldDigest(hash, all.subarray(i * SALT_BYTES, (i + 1) * SALT_BYTES), field),
