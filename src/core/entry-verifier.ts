@@ -1,18 +1,27 @@
 import { strictText } from "#hash-platform";
-import { authorMessage } from "./author-signature.ts";
-import { canonicalize, compareNames, type JsonValue, parseCanonical } from "./canonical-json.ts";
+import { type AuthorKeys, judgeAuthors, rulesRequireSignature } from "./author-judge.ts";
+import type { AuthoredContent } from "./author-signature.ts";
+import { canonicalize, type JsonValue, parseCanonical } from "./canonical-json.ts";
 import { commitBody, commitFields, cutFields, fieldDigest, openDisclosure } from "./commitment.ts";
-import { type ControlEvent, isControlAction, parseControlEvent } from "./control-event.ts";
-import { decodeBase64, decodeHex } from "./encoding.ts";
+import { type ControlEvent, isControlAction, parseControlEvent, signedIdDigest } from "./control-event.ts";
+import { decodeHex } from "./encoding.ts";
 import { type Entry, leafHashHex, parseCommitment, parseEntry } from "./entry.ts";
+import {
+  claimsBySignedId,
+  type ErasureClaim,
+  type ErasureEffect,
+  erasureName,
+  judgeErasure,
+  namesOfDisclosure,
+} from "./erasure.ts";
 import { isTallystickError, MalformedError } from "./errors.ts";
-import { actorIdOf, type Event, parseEvent, searchTerms } from "./event.ts";
+import { type Event, parseEvent, searchTerms } from "./event.ts";
 import type { HashName } from "./hash.ts";
-import type { AuthorRegistration, ErasedEntry, LedgerState } from "./ledger-state.ts";
+import type { LedgerState } from "./ledger-state.ts";
 import { SALT_BYTES } from "./limits.ts";
 import { type CompactRange, createRange } from "./merkle.ts";
+import type { PolicyAuthor } from "./policy.ts";
 import type { Finding, FindingCode } from "./report.ts";
-import { verifySignature } from "./signature/table.ts";
 
 /** Stored bytes of one entry, all of them untrusted. */
 export interface EntryBytes {
@@ -52,8 +61,8 @@ export interface RangeResult {
   readonly signedEvents: number;
   /** Erased entries of which nobody can say any more whether they were signed. */
   readonly unknownSignatures: number;
-  /** Bodies, fields and signatures that cannot be judged because control events outside the range are unknown. */
-  readonly unjudged: number;
+  /** Events that need an author signature, or may, where none counts and no finding says so. */
+  readonly openSignatures: number;
   /** Whose signatures were verified: key id → number of events. */
   readonly signers: readonly (readonly [keyId: string, events: number])[];
   readonly sources: readonly SourceRun[];
@@ -74,13 +83,8 @@ export interface EntryVerifierOptions {
   /** The pinned policy asks for signatures whatever the rules say. */
   readonly requireSignature: boolean;
   readonly findingsMax: number;
-  /** A selection that leaves entries out: indexes still ascend, but gaps, links and source counters say nothing. */
-  readonly sparse?: boolean;
-  /**
-   * Control events outside the range are unknown: an author key that is not registered in `state`, or an erasure that is not
-   * there, cannot be judged and is counted as unchecked. `claimedErasure` is what the file says about an entry.
-   */
-  readonly partialState?: boolean;
+  /** Author keys of the pinned policy. */
+  readonly authors?: readonly PolicyAuthor[];
 }
 
 /**
@@ -105,13 +109,18 @@ export class EntryVerifier {
   private ids = 0;
   private signedEvents = 0;
   private unknownSignatures = 0;
-  private unjudged = 0;
+  private openSignatures = 0;
   private readonly signers = new Map<string, number>();
   private readonly sources = new Map<string, SourceRun>();
+  private readonly authorKeys: AuthorKeys;
+  private readonly claimsBySignedId: ReadonlyMap<string, readonly ErasureClaim[]>;
   private signatureJobs: (() => Promise<void>)[] = [];
 
   constructor(options: EntryVerifierOptions) {
+    const { state, authors = [] } = options;
     this.options = options;
+    this.authorKeys = { origin: state.genesis.origin, pinned: authors, registered: state.authors };
+    this.claimsBySignedId = claimsBySignedId(state.erasures.values());
     this.hash = options.state.genesis.commitmentHash;
     this.expected = options.first;
     this.range = createRange(options.first);
@@ -123,7 +132,7 @@ export class EntryVerifier {
       this.report("stored-garbage", row.index, "this row stands out of order in the store");
       return null;
     }
-    if (row.index > this.expected) this.skipTo(row.index);
+    if (row.index > this.expected) this.missing(row.index);
     this.expected = row.index + 1;
     const text = row.entry === null ? null : strictText(row.entry);
     if (text === null) {
@@ -143,7 +152,7 @@ export class EntryVerifier {
     if (entry === null) return { leaf, id: null, terms: [] };
     this.checkOrder(row.index, entry, previousLeaf);
     if (parseCommitment(entry.commitment).hash !== this.hash) {
-      this.report("entry-malformed", row.index, "commits with another hash than genesis fixes", {
+      this.report("commitment-mismatch", row.index, "commits with another hash than genesis fixes", {
         expected: this.hash,
         found: entry.commitment,
       });
@@ -161,7 +170,7 @@ export class EntryVerifier {
 
   /** The result after the last row of the range. */
   async finish(): Promise<RangeResult> {
-    if (this.expected < this.options.end) this.skipTo(this.options.end);
+    if (this.expected < this.options.end) this.missing(this.options.end);
     await this.settleSignatures();
     const { first, end } = this.options;
     return {
@@ -180,7 +189,7 @@ export class EntryVerifier {
       ids: this.ids,
       signedEvents: this.signedEvents,
       unknownSignatures: this.unknownSignatures,
-      unjudged: this.unjudged,
+      openSignatures: this.openSignatures,
       signers: [...this.signers],
       sources: [...this.sources.values()],
     };
@@ -190,11 +199,6 @@ export class EntryVerifier {
   report(code: FindingCode, index: number, message: string, more: Partial<Finding> = {}): void {
     if (this.findings.length >= this.options.findingsMax) this.findingsOmitted += 1;
     else this.findings.push({ code, index, message, ...more });
-  }
-
-  private skipTo(next: number): void {
-    if (this.options.sparse === true) this.breakTree();
-    else this.missing(next);
   }
 
   private missing(next: number): void {
@@ -245,16 +249,14 @@ export class EntryVerifier {
 
   /** Checks what the entry commits to, in whichever form it is kept; returns what a reader may see of the event. */
   private checkBody(row: EntryBytes, entry: Entry, leaf: string): Partial<Event> | null {
-    const erased = this.options.state.erasures.get(row.index);
-    if (erased !== undefined && erased.leaf !== leaf) {
-      this.report("erasure-void", row.index, "the erasure that names this entry names another leaf hash", {
-        expected: erased.leaf,
-        found: leaf,
-        evidence: erasureName(erased),
-      });
+    const claims = this.options.state.erasures.get(row.index)?.claims ?? [];
+    const erased = judgeErasure(claims, { leaf, scheme: entry.scheme, names: () => this.namesOf(row) });
+    for (const { claim, problem } of erased.voids) {
+      const more = claim.leaf === leaf ? {} : { expected: claim.leaf, found: leaf };
+      this.report("erasure-void", row.index, `an erasure ${problem}`, { ...more, evidence: erasureName([claim]) });
     }
-    if (entry.scheme === "control") return this.checkControl(row, entry, erased);
-    if (erased?.wholeBy != null) {
+    if (entry.scheme === "control") return this.checkControl(row, entry);
+    if (erased.wholeBy !== null) {
       this.erasedEntries += 1;
       this.unknownSignatures += 1;
       if (row.body !== null || row.salts !== null || row.disclosure !== null) {
@@ -267,18 +269,7 @@ export class EntryVerifier {
       }
       return null;
     }
-    if (erased !== undefined && erased.fields.size > 0) {
-      if (entry.scheme === "fields") return this.checkPartial(row, entry, erased);
-      this.report("erasure-void", row.index, "an erasure names fields of an entry that is committed as a whole", {
-        evidence: erasureName(erased),
-      });
-    }
-    if (row.body === null && this.options.partialState === true) {
-      this.unjudged += 1;
-      return row.disclosure === null
-        ? null
-        : this.checkPartial(row, entry, { wholeBy: null, fields: new Map(), leaf, idGuard: null });
-    }
+    if (erased.fields.size > 0) return this.checkPartial(row, entry, erased);
     if (row.body === null) {
       const hidden = row.disclosure === null ? "" : " and only a part of it is shown";
       this.report("body-missing", row.index, `the body is missing${hidden}, and no erasure names it`);
@@ -294,17 +285,26 @@ export class EntryVerifier {
         `${event.action} has effect only in scheme control; here it stands in scheme ${entry.scheme}`,
       );
     }
-    if (event !== null) this.checkSignatures(row.index, event, () => this.wholeMessageParts(row, entry, event));
+    if (event !== null)
+      this.checkAuthors(row.index, { event, withheld: [], content: () => this.wholeContent(row, entry, event) });
     return event;
   }
 
-  private checkControl(row: EntryBytes, entry: Entry, erased: ErasedEntry | undefined): Event | null {
-    this.controls.push(row.index);
-    if (erased !== undefined) {
-      this.report("erasure-void", row.index, "an erasure names a control event, which can never be erased", {
-        evidence: erasureName(erased),
-      });
+  /** Names of the fields of an entry of scheme `fields`, as far as they can be read. */
+  private namesOf(row: EntryBytes): readonly string[] | null {
+    try {
+      if (row.disclosure !== null)
+        return namesOfDisclosure(disclosureOf(parseCanonical(strictText(row.disclosure) ?? "")));
+      if (row.body !== null) return cutFields(parseEvent(strictText(row.body) ?? "")).map((field) => field.name);
+    } catch (error) {
+      // Reported where the body itself is checked.
+      if (!isTallystickError(error)) throw error;
     }
+    return null;
+  }
+
+  private checkControl(row: EntryBytes, entry: Entry): Event | null {
+    this.controls.push(row.index);
     if (row.body === null || row.salts === null) {
       this.report("control-body-missing", row.index, "the body of a control event is missing");
       return null;
@@ -347,8 +347,8 @@ export class EntryVerifier {
     if (entry.scheme !== "fields")
       return salts.length === SALT_BYTES ? commitBody(this.hash, entry.scheme, salts, body) : null;
     if (event === null) return null;
-    const fields = cutFields(event);
-    if (salts.length !== fields.length * SALT_BYTES) return null;
+    const fields = this.attempt(entry.index, "body-malformed", () => cutFields(event, body));
+    if (fields === null || salts.length !== fields.length * SALT_BYTES) return null;
     const digests = fields.map((field, i) =>
       fieldDigest(this.hash, salts.subarray(i * SALT_BYTES, (i + 1) * SALT_BYTES), field),
     );
@@ -360,9 +360,9 @@ export class EntryVerifier {
   }
 
   /** An entry of scheme `fields` of which some fields were erased. */
-  private checkPartial(row: EntryBytes, entry: Entry, erased: ErasedEntry): Partial<Event> | null {
+  private checkPartial(row: EntryBytes, entry: Entry, erased: ErasureEffect): Partial<Event> | null {
     this.erasedFields += erased.fields.size;
-    const evidence = erasureName(erased);
+    const evidence = erasureName(erased.claims);
     if (row.body !== null || row.salts !== null) {
       this.report(
         "field-after-erasure",
@@ -379,7 +379,7 @@ export class EntryVerifier {
     }
     const opened = this.attempt(row.index, "commitment-mismatch", () => {
       const { disclosed, digests } = disclosureOf(parseCanonical(text));
-      const names = [...Object.keys(disclosed), ...Object.keys(digests)].sort(compareNames);
+      const names = namesOfDisclosure({ disclosed, digests });
       return { ...openDisclosure(this.hash, names, disclosed, digests), disclosed, digests, names };
     });
     if (opened === null) return null;
@@ -397,40 +397,32 @@ export class EntryVerifier {
           `the field ${JSON.stringify(name)} was erased by entry ${by} and is still stored`,
           { evidence: `erasure at ${by}` },
         );
-      } else if (!Object.hasOwn(opened.digests, name)) {
-        this.report(
-          "erasure-void",
-          row.index,
-          `entry ${by} erases a field ${JSON.stringify(name)} that this entry never had`,
-          { evidence: `erasure at ${by}` },
-        );
       }
     }
     for (const name of Object.keys(opened.digests)) {
-      if (!erased.fields.has(name) && this.options.partialState !== true)
+      if (!erased.fields.has(name))
         this.report(
           "body-missing",
           row.index,
           `the field ${JSON.stringify(name)} is withheld, and no erasure names it`,
         );
     }
-    const { event } = opened;
-    if (event.signatures === undefined && Object.hasOwn(opened.digests, "signatures")) this.unknownSignatures += 1;
-    else {
-      const digests = opened.names.map((name) => {
+    const { event, names } = opened;
+    if (Object.hasOwn(opened.digests, "signatures")) this.unknownSignatures += 1;
+    const content = (): AuthoredContent => {
+      const digests = names.map((name) => {
         const shown = opened.disclosed[name];
         if (shown === undefined) return opened.digests[name] ?? "";
-        return fieldDigest(this.hash, decodeHex(shown[0], { code: "malformed-commitment" }), {
-          name,
-          value: canonicalize(shown[1]),
-        });
+        const salt = decodeHex(shown[0], { code: "malformed-commitment" });
+        return fieldDigest(this.hash, salt, { name, value: canonicalize(shown[1]) });
       });
-      this.checkSignatures(row.index, event, () => ({ scheme: "fields", names: opened.names, digests }));
-    }
+      return { scheme: "fields", names, digests };
+    };
+    this.checkAuthors(row.index, { event, withheld: Object.keys(opened.digests), content });
     return event;
   }
 
-  private wholeMessageParts(row: EntryBytes, entry: Entry, event: Event): MessageParts {
+  private wholeContent(row: EntryBytes, entry: Entry, event: Event): AuthoredContent {
     if (entry.scheme !== "fields") return { scheme: "event", event };
     const salts = row.salts ?? new Uint8Array(0);
     const fields = cutFields(event);
@@ -440,74 +432,46 @@ export class EntryVerifier {
     return { scheme: "fields", names: fields.map((field) => field.name), digests };
   }
 
-  private checkSignatures(index: number, event: Partial<Event>, parts: () => MessageParts): void {
-    const { state } = this.options;
+  private checkAuthors(index: number, shown: Shown): void {
+    const { event, withheld, content } = shown;
+    const required = this.options.requireSignature || rulesRequireSignature(this.options.state.rules, index);
     const signatures = event.signatures ?? [];
-    if (signatures.length === 0) {
-      // What the ledger itself writes (`ledger.access`, `ledger.import`) has no author.
-      if (this.signatureRequired(index) && !event.action?.startsWith("ledger.")) {
-        this.report(
-          "signature-required",
-          index,
-          "the rules or the policy require an author signature, and this event has none",
-        );
-      }
-      return;
-    }
-    this.signedEvents += 1;
-    const actor = actorIdOf(event as Event);
-    for (const { keyId, signature } of signatures) {
-      const author = state.authors.get(keyId);
-      if (author === undefined && this.options.partialState === true) {
-        this.unjudged += 1;
-        continue;
-      }
-      if (author === undefined || !inForce(author, index) || author.actor !== actor) {
-        this.report(
-          "author-unregistered",
-          index,
-          `signed with key ${keyId}, which is not registered for ${JSON.stringify(actor)} at this entry`,
-          { found: keyId },
-        );
-        continue;
-      }
-      this.signatureJobs.push(() => this.checkSignature(index, author, signature, parts()));
-    }
-    this.countSource(index, event);
-  }
-
-  private async checkSignature(
-    index: number,
-    author: AuthorRegistration,
-    signature: string,
-    parts: MessageParts,
-  ): Promise<void> {
-    const { algorithm, keyId, spki } = author;
-    const message = authorMessage({
-      origin: this.options.state.genesis.origin,
-      algorithm,
-      keyId,
-      hash: this.hash,
-      ...parts,
+    if (signatures.length > 0) this.checkReplay(index, event);
+    // The many events that nobody signed cost no promise.
+    if (signatures.length === 0 && !required) return;
+    if (signatures.length > 0) this.signedEvents += 1;
+    const isWithheld = (name: string): boolean => withheld.includes(name);
+    this.signatureJobs.push(async () => {
+      const judged = await judgeAuthors(
+        { index, event, isWithheld, hash: this.hash, content },
+        this.authorKeys,
+        required,
+      );
+      for (const { code, message, ...more } of judged.findings) this.report(code, index, message, more);
+      if (judged.isOpen) this.openSignatures += 1;
+      for (const { keyId } of judged.counted) this.signers.set(keyId, (this.signers.get(keyId) ?? 0) + 1);
+      // A counter is evidence only where its author vouches for it.
+      if (judged.counted.length > 0) this.countSource(index, event);
     });
-    const bytes = this.attempt(index, "author-signature", () => decodeBase64(signature, "malformed-signature"));
-    if (bytes === null) return;
-    if (await verifySignature(algorithm, spki, message, bytes))
-      this.signers.set(keyId, (this.signers.get(keyId) ?? 0) + 1);
-    else
-      this.report("author-signature", index, `the author signature of key ${keyId} does not verify`, { found: keyId });
   }
 
-  private signatureRequired(index: number): boolean {
-    if (this.options.requireSignature) return true;
-    let required = false;
-    for (const rules of this.options.state.rules) if (rules.fromIndex <= index) required = rules.requireSignature;
-    return required;
+  /** A signed event of which the id was erased at another entry has come again. */
+  private checkReplay(index: number, event: Partial<Event>): void {
+    if (event.id === undefined || this.options.state.erasedSignedIds.size === 0) return;
+    for (const { keyId } of event.signatures ?? []) {
+      const claims = this.claimsBySignedId.get(signedIdDigest(keyId, event.id)) ?? [];
+      const claim = claims.find((known) => known.index !== index);
+      if (claim !== undefined) {
+        const message = `repeats the signed event that stood at entry ${claim.index} and was erased by entry ${claim.by}`;
+        this.report("id-repeated", index, message, { found: keyId, evidence: erasureName([claim]) });
+        return;
+      }
+    }
   }
 
   private countSource(index: number, event: Partial<Event>): void {
     const { source } = event;
-    if (source === undefined || this.options.sparse === true) return;
+    if (source === undefined) return;
     const run = this.sources.get(source.id);
     if (run === undefined) {
       this.sources.set(source.id, {
@@ -543,9 +507,12 @@ export class EntryVerifier {
   }
 }
 
-type MessageParts =
-  | { readonly scheme: "event"; readonly event: Event }
-  | { readonly scheme: "fields"; readonly names: readonly string[]; readonly digests: readonly string[] };
+/** What a reader may see of an event, and the names of the fields that it may not. */
+interface Shown {
+  readonly event: Partial<Event>;
+  readonly withheld: readonly string[];
+  readonly content: () => AuthoredContent;
+}
 
 /** Gap or repetition between two sightings of a source; null when the counter simply went on. */
 export function sourceFinding(
@@ -564,14 +531,6 @@ export function sourceFinding(
     expected: String(expected),
     found: String(after.counter),
   };
-}
-
-function inForce(author: AuthorRegistration, index: number): boolean {
-  return author.fromIndex <= index && (author.untilIndex === null || index < author.untilIndex);
-}
-
-function erasureName(erased: ErasedEntry): string {
-  return `erasure at ${erased.wholeBy ?? [...erased.fields.values()].join(", ")}`;
 }
 
 function disclosureOf(value: JsonValue): {

@@ -1,6 +1,7 @@
-import { type ControlEvent, keyEventMessage } from "./control-event.ts";
+import { type ControlEvent, type GenesisPayload, keyEventMessage } from "./control-event.ts";
 import { bytesEqual, decodeBase64, encodeUtf8 } from "./encoding.ts";
 import type { Entry, Scheme } from "./entry.ts";
+import { type ErasureClaim, effectOf } from "./erasure.ts";
 import { isTallystickError } from "./errors.ts";
 import type { Event } from "./event.ts";
 import type { HashName } from "./hash.ts";
@@ -19,6 +20,8 @@ export interface LedgerState {
   /** Ascending by `fromIndex`; the last one holds now. */
   readonly rules: readonly { readonly fromIndex: number; readonly requireSignature: boolean }[];
   readonly logKeys: readonly LogKey[];
+  /** Smallest `validUntilSize` of each revoked log key, by vkey; a policy may name one that the ledger never introduced. */
+  readonly revocations: ReadonlyMap<string, number>;
   /** Every registration, by author key id. */
   readonly authors: ReadonlyMap<string, AuthorRegistration>;
   /** Erased entries: by whom, and which fields (null = the whole body). */
@@ -73,12 +76,13 @@ export interface AuthorRegistration {
   readonly untilIndex: number | null;
 }
 
+/** What erasures say of one entry; whether they name it rightly is judged where the entry is (`judgeErasure`). */
 export interface ErasedEntry {
+  readonly claims: readonly ErasureClaim[];
   /** Erasure that removed the whole body; null if only fields. */
   readonly wholeBy: number | null;
   /** Field name → erasure index. */
   readonly fields: ReadonlyMap<string, number>;
-  readonly leaf: string;
   readonly idGuard: string | null;
 }
 
@@ -100,53 +104,77 @@ export interface ControlEntry {
 }
 
 export interface Replay {
+  /** Null without a genesis. */
   readonly state: LedgerState | null;
+  readonly erasures: LedgerState["erasures"];
+  readonly sealedAt: number | null;
   readonly findings: readonly Finding[];
+}
+
+export interface ReplayOptions {
+  /** A genesis that was verified apart from the events; `null`: none can be relied upon, so keys and rules say nothing. */
+  readonly genesis?: GenesisPayload | null;
+  /** The events do not begin with entry 0: keys, rules and holds say nothing. */
+  readonly partial?: boolean;
+  /** `false`: signatures of key events are not looked at, so keys say nothing. */
+  readonly keys?: boolean;
 }
 
 /**
  * Replays control events in index order; the first must be genesis. Findings name the events that have no effect. Whether
  * the entries that an erasure names are what it says is checked where those entries are (entry-verifier.ts).
  */
-export async function replayControls(events: Iterable<ControlEntry> | AsyncIterable<ControlEntry>): Promise<Replay> {
-  const findings: Finding[] = [];
-  const draft = new StateDraft(findings);
+export async function replayControls(
+  events: Iterable<ControlEntry> | AsyncIterable<ControlEntry>,
+  options: ReplayOptions = {},
+): Promise<Replay> {
+  const draft = new StateDraft(options);
   for await (const event of events) await draft.apply(event);
-  return { state: draft.finish(), findings };
+  return draft.finish();
 }
 
 type Mutable<T> = { -readonly [K in keyof T]: T[K] };
 
 class StateDraft {
-  private readonly findings: Finding[];
+  private readonly findings: Finding[] = [];
+  private readonly options: ReplayOptions;
   private genesis: GenesisFacts | null = null;
   private scheme: Scheme = "event";
   private readonly rules: { fromIndex: number; requireSignature: boolean }[] = [];
   private readonly logKeys: Mutable<LogKey>[] = [];
   private readonly authors = new Map<string, Mutable<AuthorRegistration>>();
-  private readonly erasures = new Map<
-    number,
-    { wholeBy: number | null; fields: Map<string, number>; leaf: string; idGuard: string | null }
-  >();
+  private readonly revocations = new Map<string, number>();
+  private readonly erasures = new Map<number, ErasureClaim[]>();
   private readonly holds: Mutable<Hold>[] = [];
   private readonly erasedSignedIds = new Map<string, number>();
   private lockStoreId = "";
   private sealedAt: number | null = null;
   private readonly continuityBrokenAt: number[] = [];
 
-  constructor(findings: Finding[]) {
-    this.findings = findings;
+  constructor(options: ReplayOptions) {
+    this.options = options;
+    if (options.genesis != null) this.applyGenesis(options.genesis);
   }
 
-  finish(): LedgerState | null {
+  finish(): Replay {
+    const erasures = new Map<number, ErasedEntry>();
+    for (const [index, claims] of this.erasures) {
+      const idGuard = claims.find((claim) => claim.idGuard !== null)?.idGuard ?? null;
+      erasures.set(index, { claims, ...effectOf(claims), idGuard });
+    }
+    return { state: this.stateWith(erasures), erasures, sealedAt: this.sealedAt, findings: this.findings };
+  }
+
+  private stateWith(erasures: LedgerState["erasures"]): LedgerState | null {
     if (this.genesis === null) return null;
     return {
       genesis: this.genesis,
       scheme: this.scheme,
       rules: this.rules,
       logKeys: this.logKeys,
+      revocations: this.revocations,
       authors: this.authors,
-      erasures: this.erasures,
+      erasures,
       holds: this.holds,
       erasedSignedIds: this.erasedSignedIds,
       lockStoreId: this.lockStoreId,
@@ -165,12 +193,12 @@ class StateDraft {
       );
       return;
     }
-    if (this.sealedAt !== null)
-      this.report("after-seal", index, `control event after the ledger was sealed at ${this.sealedAt}`);
     switch (control.action) {
       case "ledger.genesis":
-        return this.applyGenesis(control.payload);
+        if (this.options.genesis === undefined) this.applyGenesis(control.payload);
+        return;
       case "ledger.rules.changed": {
+        if (!this.knowsRules) return;
         const before = this.rules.at(-1)?.requireSignature ?? false;
         if (before && !control.payload.rules.requireSignature) {
           this.report("rules-weakened", index, "requireSignature was switched off inside the ledger");
@@ -180,14 +208,15 @@ class StateDraft {
         return;
       }
       case "ledger.key.added":
-        return this.applyKeyAdded(at, control.payload);
+        return this.knowsKeys ? this.applyKeyAdded(at, control.payload) : undefined;
       case "ledger.key.rotated":
-        return this.applyKeyRotated(at, control.payload);
+        return this.knowsKeys ? this.applyKeyRotated(at, control.payload) : undefined;
       case "ledger.key.revoked":
-        return this.applyKeyRevoked(at, control.payload);
+        return this.knowsKeys ? this.applyKeyRevoked(at, control.payload) : undefined;
       case "ledger.erasure":
         return this.applyErasure(at, control.payload);
       case "ledger.hold.placed": {
+        if (this.options.partial === true) return;
         const { hold, first, last } = control.payload;
         if (this.holds.some((known) => known.hold === hold))
           return this.report("control-malformed", index, "a hold of this name was placed before");
@@ -195,6 +224,7 @@ class StateDraft {
         return;
       }
       case "ledger.hold.released": {
+        if (this.options.partial === true) return;
         const hold = this.holds.find((known) => known.hold === control.payload.hold && known.releasedAt === null);
         if (hold === undefined) return this.report("control-malformed", index, "releases a hold that is not in force");
         hold.releasedAt = index;
@@ -205,18 +235,27 @@ class StateDraft {
           this.report("control-malformed", index, "anchors a checkpoint larger than its own index");
         return;
       case "ledger.epoch.sealed":
-        this.sealedAt = index;
+        this.sealedAt ??= index;
         return;
       case "ledger.recovered":
-        return this.applyRecovered(at, control.payload);
+        return this.knowsKeys ? this.applyRecovered(at, control.payload) : undefined;
     }
+  }
+
+  /** Keys and rules mean something only from a known beginning on. */
+  private get knowsRules(): boolean {
+    return this.genesis !== null && this.options.partial !== true;
+  }
+
+  private get knowsKeys(): boolean {
+    return this.knowsRules && this.options.keys !== false;
   }
 
   private report(code: Finding["code"], index: number, message: string, more: Partial<Finding> = {}): void {
     this.findings.push({ code, index, message, ...more });
   }
 
-  private applyGenesis(payload: Extract<ControlEvent, { action: "ledger.genesis" }>["payload"]): void {
+  private applyGenesis(payload: GenesisPayload): void {
     this.genesis = {
       origin: payload.origin,
       commitmentHash: payload.commitmentHash,
@@ -229,19 +268,16 @@ class StateDraft {
     this.scheme = payload.scheme;
     this.lockStoreId = payload.lockStoreId;
     this.rules.push({ fromIndex: 1, requireSignature: payload.rules.requireSignature });
-    for (const vkey of payload.logKeys) this.introduceLogKey(vkey, 0, "genesis", null);
+    for (const key of this.usableLogKeys(payload.logKeys)) this.introduceLogKey(key, 0, "genesis", null);
     if (this.logKeys.length === 0) this.report("genesis-malformed", 0, "genesis names no usable log key");
   }
 
-  /** Adds a log key unless its text, name or key ID makes it unusable. */
   private introduceLogKey(
-    vkey: string,
+    key: VerifierKey,
     at: number,
     introduced: LogKey["introduced"],
     vouchedBy: string | null,
-  ): boolean {
-    const key = this.parseLogKey(vkey, at);
-    if (key === null) return false;
+  ): void {
     const sizeAfter = introduced === "genesis" ? 1 : at + 1;
     this.logKeys.push({
       key,
@@ -252,30 +288,37 @@ class StateDraft {
       vouchedBy,
       retiredAt: null,
     });
-    return true;
   }
 
-  private parseLogKey(vkey: string, at: number): VerifierKey | null {
+  /** The log key of a vkey, or why it is unusable. Source: spec/keys.md 7. */
+  private parseLogKey(vkey: string, beside: readonly VerifierKey[] = []): VerifierKey | string {
     try {
       const key = parseVerifierKey(vkey);
-      if (key.name !== this.genesis?.origin) {
-        this.report("key-event-invalid", at, "a log key is not named after the origin", {
-          expected: this.genesis?.origin ?? "",
-          found: key.name,
-        });
-        return null;
-      }
-      const clash = this.logKeys.find((known) => known.key.keyId === key.keyId && known.key.type === key.type);
-      if (clash !== undefined && !bytesEqual(clash.key.publicKey, key.publicKey)) {
-        this.report("key-event-invalid", at, "two log keys share a name and key ID");
-        return null;
-      }
+      if (key.name !== this.genesis?.origin) return "a log key is not named after the origin";
+      if (key.type !== 1 && key.type !== 6) return "a witness key cannot be a log key";
+      const isClash = (known: VerifierKey): boolean =>
+        known.keyId === key.keyId && known.type === key.type && !bytesEqual(known.publicKey, key.publicKey);
+      if (beside.some(isClash) || this.logKeys.some((known) => isClash(known.key)))
+        return "two log keys share a name and key ID";
       return key;
     } catch (error) {
       if (!isTallystickError(error)) throw error;
-      this.report("key-event-invalid", at, `a log key does not parse: ${error.message}`);
-      return null;
+      return `a log key does not parse: ${error.message}`;
     }
+  }
+
+  /** Genesis and recovery name keys together; one of a later type must not spoil the others. */
+  private usableLogKeys(vkeys: readonly string[]): VerifierKey[] {
+    const keys: VerifierKey[] = [];
+    for (const vkey of vkeys) {
+      const key = this.parseLogKey(vkey, keys);
+      if (typeof key !== "string") keys.push(key);
+    }
+    return keys;
+  }
+
+  private isAuthor(key: VerifierKey): boolean {
+    return this.authors.has(candidateOf(key).keyId);
   }
 
   /** Log keys that may vouch for a key event at `index`: introduced before, neither retired nor revoked. */
@@ -299,7 +342,7 @@ class StateDraft {
       const candidate = candidates.find((known) => known.keyId === keyId);
       if (candidate === undefined) continue;
       const bytes = decodeBase64(signature, "malformed-signature");
-      if (await verifySignature(candidate.algorithm, candidate.spki, message, bytes)) valid.add(keyId);
+      if (await verifiesUnder(candidate, message, bytes)) valid.add(keyId);
     }
     return valid;
   }
@@ -332,15 +375,16 @@ class StateDraft {
       });
       return;
     }
-    const key = this.parseLogKey(payload.vkey, at.index);
-    if (key === null) return;
+    const key = this.parseLogKey(payload.vkey);
+    if (typeof key === "string") return this.report("key-event-invalid", at.index, key);
+    if (this.isAuthor(key)) return this.report("key-event-invalid", at.index, "an author key cannot be a log key");
     const own = candidateOf(key);
     const signers = await this.signersOf(at, [...current, own]);
     const voucher = this.currentLogKeys().find((known) => signers.has(candidateOf(known.key).keyId));
     if (!signers.has(own.keyId) || voucher === undefined) {
       return this.report("key-event-invalid", at.index, "log key not signed by itself and by a log key");
     }
-    this.introduceLogKey(payload.vkey, at.index, "added", voucher.key.vkey);
+    this.introduceLogKey(key, at.index, "added", voucher.key.vkey);
   }
 
   private async applyKeyRotated(
@@ -348,14 +392,18 @@ class StateDraft {
     payload: Extract<ControlEvent, { action: "ledger.key.rotated" }>["payload"],
   ): Promise<void> {
     const old = this.currentLogKeys().find((known) => known.key.vkey === payload.old);
-    const next = this.parseLogKey(payload.new, at.index);
-    if (old === undefined || next === null) {
-      return this.report("key-event-invalid", at.index, "rotation of a key that is not in force");
-    }
+    if (old === undefined)
+      return this.report("key-event-invalid", at.index, "rotation of a key that is not in force", {
+        found: payload.old,
+      });
+    const next = this.parseLogKey(payload.new);
+    if (typeof next === "string") return this.report("key-event-invalid", at.index, next);
+    if (this.isAuthor(next)) return this.report("key-event-invalid", at.index, "an author key cannot be a log key");
     const signers = await this.signersOf(at, [candidateOf(old.key), candidateOf(next)]);
-    if (signers.size !== 2) return this.report("key-event-invalid", at.index, "rotation not signed by both keys");
+    if (!signers.has(candidateOf(old.key).keyId) || !signers.has(candidateOf(next).keyId))
+      return this.report("key-event-invalid", at.index, "rotation not signed by both keys");
     old.retiredAt = at.index;
-    this.introduceLogKey(payload.new, at.index, "rotated", old.key.vkey);
+    this.introduceLogKey(next, at.index, "rotated", old.key.vkey);
   }
 
   private async applyKeyRevoked(
@@ -376,10 +424,12 @@ class StateDraft {
       author.untilIndex = at.index;
       return;
     }
-    const key = this.logKeys.find((known) => known.key.vkey === payload.vkey);
-    if (key === undefined)
-      return this.report("key-event-invalid", at.index, "revokes a log key that the ledger does not know");
-    key.maxSize = Math.min(key.maxSize ?? payload.validUntilSize, payload.validUntilSize);
+    const key = this.parseLogKey(payload.vkey);
+    if (typeof key === "string") return this.report("key-event-invalid", at.index, key);
+    const { vkey, validUntilSize } = payload;
+    this.revocations.set(vkey, Math.min(this.revocations.get(vkey) ?? validUntilSize, validUntilSize));
+    for (const known of this.logKeys)
+      if (known.key.vkey === vkey) known.maxSize = Math.min(known.maxSize ?? validUntilSize, validUntilSize);
   }
 
   private applyErasure(
@@ -389,19 +439,6 @@ class StateDraft {
     for (const target of payload.entries) {
       if (target.index >= at.index) {
         this.report("erasure-void", at.index, `erasure names entry ${target.index}, which is not before it`);
-        continue;
-      }
-      const known = this.erasures.get(target.index) ?? {
-        wholeBy: null,
-        fields: new Map<string, number>(),
-        leaf: target.leaf,
-        idGuard: null,
-      };
-      if (known.leaf !== target.leaf) {
-        this.report("erasure-void", at.index, `erasure names entry ${target.index} by another leaf hash`, {
-          expected: known.leaf,
-          found: target.leaf,
-        });
         continue;
       }
       const held = this.holds.find(
@@ -415,11 +452,11 @@ class StateDraft {
           { evidence: `hold at ${held.placedAt}` },
         );
       }
-      if (target.fields === undefined) known.wholeBy ??= at.index;
-      else for (const name of target.fields) if (!known.fields.has(name)) known.fields.set(name, at.index);
-      if (target.idGuard !== undefined) known.idGuard ??= target.idGuard;
-      for (const digest of target.signedIds ?? []) this.erasedSignedIds.set(digest, at.index);
-      this.erasures.set(target.index, known);
+      const { index, leaf, fields = null, signedIds = [], idGuard = null } = target;
+      const claims = this.erasures.get(index) ?? [];
+      claims.push({ by: at.index, index, leaf, fields, signedIds, idGuard });
+      this.erasures.set(index, claims);
+      for (const digest of signedIds) this.erasedSignedIds.set(digest, at.index);
     }
   }
 
@@ -428,8 +465,10 @@ class StateDraft {
     payload: Extract<ControlEvent, { action: "ledger.recovered" }>["payload"],
   ): Promise<void> {
     const known = this.currentLogKeys();
-    const fresh = payload.logKeys.map((vkey) => this.parseLogKey(vkey, at.index)).filter((key) => key !== null);
+    const fresh = this.usableLogKeys(payload.logKeys);
     const signers = await this.signersOf(at, [...known.map((k) => candidateOf(k.key)), ...fresh.map(candidateOf)]);
+    if (fresh.some((key) => this.isAuthor(key)))
+      return this.report("key-event-invalid", at.index, "an author key cannot be a log key");
     if (fresh.length === 0 || !fresh.every((key) => signers.has(candidateOf(key).keyId))) {
       return this.report("key-event-invalid", at.index, "recovery not signed by the keys that it names");
     }
@@ -445,8 +484,13 @@ class StateDraft {
         `key continuity broken at ${at.index}: the old log key did not sign the recovery`,
       );
     }
-    for (const old of this.logKeys) if (old.retiredAt === null) old.retiredAt = at.index;
-    for (const key of fresh) this.introduceLogKey(key.vkey, at.index, "recovered", voucher?.key.vkey ?? null);
+    const stays = (vkey: string): boolean => known.some((k) => k.key.vkey === vkey);
+    for (const old of this.logKeys) {
+      if (old.retiredAt === null && !fresh.some((key) => key.vkey === old.key.vkey)) old.retiredAt = at.index;
+    }
+    for (const key of fresh) {
+      if (!stays(key.vkey)) this.introduceLogKey(key, at.index, "recovered", voucher?.key.vkey ?? null);
+    }
   }
 }
 
@@ -454,6 +498,16 @@ interface SignerCandidate {
   readonly keyId: string;
   readonly algorithm: string;
   readonly spki: Uint8Array;
+}
+
+/** Whether the signature holds; a key that is refused, as an author key in an event may be, verifies nothing. */
+async function verifiesUnder(signer: SignerCandidate, message: Uint8Array, signature: Uint8Array): Promise<boolean> {
+  try {
+    return await verifySignature(signer.algorithm, signer.spki, message, signature);
+  } catch (error) {
+    if (!isTallystickError(error)) throw error;
+    return false;
+  }
 }
 
 function candidateOf(key: VerifierKey): SignerCandidate {
