@@ -1,7 +1,9 @@
-import { FatalError } from "../core/errors.ts";
+import { Buffer } from "node:buffer";
+import { FatalError, UnavailableError } from "../core/errors.ts";
+import { sha256Hex } from "../core/hash.ts";
 import type { Redaction, StoredCheckpoint, StoredEntry, StoredFilter, StoredTile } from "../ledger/storage.ts";
 import type { SqliteDatabase, SqliteStatement, SqliteValue } from "./sqlite-driver.ts";
-import { tileKey } from "./sqlite-schema.ts";
+import { INDEX_MAX, tileKey } from "./sqlite-schema.ts";
 
 /** Rows that one INSERT carries: 50 measured 17 % faster than single rows, and more gained nothing. */
 const ROWS_PER_INSERT = 50;
@@ -14,7 +16,13 @@ interface EntryRow {
   readonly disclosure: string | null;
 }
 
-const ENTRY_COLUMNS = "e.idx, e.entry, e.body, e.salts, e.disclosure";
+/** The right edge. Rows that no number can address are not part of the ledger; the audit names them. */
+export const LAST_ENTRY: string = `SELECT idx, entry FROM entries WHERE idx <= ${INDEX_MAX} ORDER BY idx DESC LIMIT 1`;
+
+/** A disclosure is looked up only where a body is gone, so that it costs the other entries nothing. */
+const ENTRY_COLUMNS =
+  "e.idx, e.entry, e.body, e.salts, CASE WHEN e.body IS NULL THEN " +
+  "(SELECT d.disclosure FROM disclosures d WHERE d.idx = e.idx AND d.disclosure IS NOT NULL) END AS disclosure";
 
 /**
  * Every statement of one connection, prepared once, because preparing costs more than running; and on first use, because a
@@ -38,7 +46,7 @@ export interface Statements {
   insertControls(indexes: readonly number[]): void;
   insertTile(tile: StoredTile): void;
   insertFilter(filter: StoredFilter): void;
-  deleteFilter(block: number): void;
+  blankFilter(block: number): void;
   insertCheckpoint(size: number, note: string): void;
   insertPurge(erasure: number): void;
   deletePurges(): void;
@@ -49,32 +57,36 @@ export interface Statements {
 export function prepareStatements(db: SqliteDatabase): Statements {
   const prepare = (sql: string): (() => SqliteStatement) => lazyStatement(db, sql);
   const begin = prepare("BEGIN IMMEDIATE");
-  const last = prepare("SELECT idx, entry FROM entries ORDER BY idx DESC LIMIT 1");
+  const last = prepare(LAST_ENTRY);
   const entries = prepare(`SELECT ${ENTRY_COLUMNS} FROM entries e WHERE e.idx >= ? AND e.idx < ? ORDER BY e.idx`);
   const tile = prepare("SELECT hashes FROM tiles WHERE id = ?");
-  const filters = prepare("SELECT block, bits FROM filters WHERE block >= ? AND block < ? ORDER BY block");
+  const filters = prepare(
+    "SELECT block, bits FROM filters WHERE bits IS NOT NULL AND block >= ? AND block < ? ORDER BY block",
+  );
   const controls = prepare("SELECT idx FROM controls ORDER BY idx");
   const purges = prepare("SELECT erasure FROM purges ORDER BY erasure");
-  const byId = prepare(`SELECT ${ENTRY_COLUMNS} FROM ids i JOIN entries e ON e.idx = i.idx WHERE i.id = ?`);
+  const byId = prepare(`SELECT ${ENTRY_COLUMNS} FROM ids i JOIN entries e ON e.idx = i.idx WHERE i.digest = ?`);
   const anyErasedId = prepare("SELECT 1 FROM erased_ids LIMIT 1");
   const erasedId = prepare("SELECT idx FROM erased_ids WHERE digest = ?");
   const checkpoint = prepare("SELECT note FROM checkpoints WHERE size = ?");
   const latest = prepare("SELECT size, note FROM checkpoints ORDER BY size DESC LIMIT 1");
-  const insertEntries = prepareInsert(db, "entries(idx, entry, body, salts, disclosure)", 5);
-  const insertIds = prepareInsert(db, "ids(id, idx)", 2);
+  const insertEntries = prepareInsert(db, "entries(idx, entry, body, salts)", 4);
+  const insertIds = prepareInsert(db, "ids(digest, idx)", 2);
   const insertControls = prepareInsert(db, "controls(idx)", 1);
   const insertTile = prepare("INSERT INTO tiles(id, hashes) VALUES (?, ?)");
-  const insertFilter = prepare("INSERT INTO filters(block, bits) VALUES (?, ?) ON CONFLICT(block) DO NOTHING");
-  const deleteFilter = prepare("DELETE FROM filters WHERE block = ?");
+  const insertFilter = prepare("INSERT INTO filters(block, bits) VALUES (?, ?) ON CONFLICT DO NOTHING");
+  const blankFilter = prepare("UPDATE filters SET bits = NULL WHERE block = ? AND bits IS NOT NULL");
   const insertCheckpoint = prepare("INSERT INTO checkpoints(size, note) VALUES (?, ?)");
   const insertPurge = prepare("INSERT INTO purges(erasure) VALUES (?)");
   const deletePurges = prepare("DELETE FROM purges");
-  const redact = prepare("UPDATE entries SET body = NULL, salts = NULL, disclosure = ? WHERE idx = ? RETURNING idx");
-  const deleteId = prepare("DELETE FROM ids WHERE id = ? AND idx = ? RETURNING idx");
+  const eraseEntry = prepare("UPDATE entries SET body = NULL, salts = NULL WHERE idx = ? RETURNING idx");
+  const blankDisclosure = prepare("UPDATE disclosures SET disclosure = NULL WHERE idx = ? AND disclosure IS NOT NULL");
+  const insertDisclosure = prepare("INSERT INTO disclosures(idx, disclosure) VALUES (?, ?)");
+  const deleteId = prepare("DELETE FROM ids WHERE digest = ? AND idx = ? RETURNING idx");
   const insertErasedId = prepare("INSERT INTO erased_ids(idx, digest, salt) VALUES (?, ?, ?)");
 
   const findById = (id: string): StoredEntry | undefined => {
-    const row = byId().get(id) as EntryRow | undefined;
+    const row = byId().get(digestOf(id)) as EntryRow | undefined;
     return row === undefined ? undefined : entryOf(row);
   };
 
@@ -114,22 +126,26 @@ export function prepareStatements(db: SqliteDatabase): Statements {
     },
     readCheckpoint: (size) => (checkpoint().get(size) as { readonly note: string } | undefined)?.note,
     latestCheckpoint: () => latest().get() as StoredCheckpoint | undefined,
-    insertEntries: (rows) =>
+    insertEntries(rows) {
       insertEntries(rows, ({ index, entry, body, salts, disclosure }, values) => {
-        values.push(index, entry, body, salts, disclosure);
-      }),
-    insertIds: (rows) => insertIds(rows, ({ id, index }, values) => values.push(id, index)),
+        values.push(index, entry, body, salts);
+        if (disclosure !== null) insertDisclosure().run(index, disclosure);
+      });
+    },
+    insertIds: (rows) => insertIds(rows, ({ id, index }, values) => values.push(digestOf(id), index)),
     insertControls: (rows) => insertControls(rows, (index, values) => values.push(index)),
     insertTile: ({ level, index, hashes }) => void insertTile().run(tileKey(level, index), hashes),
     insertFilter: ({ block, bits }) => void insertFilter().run(block, bits),
-    deleteFilter: (block) => void deleteFilter().run(block),
+    blankFilter: (block) => void blankFilter().run(block),
     insertCheckpoint: (size, note) => void insertCheckpoint().run(size, note),
     insertPurge: (erasure) => void insertPurge().run(erasure),
     deletePurges: () => void deletePurges().run(),
     redact({ index, disclosure, id, erasedId: erased }, size) {
-      if (index >= size || redact().get(disclosure, index) === undefined)
-        throw missing(`entry ${index} to erase`, index);
-      if (id !== null && deleteId().get(id, index) === undefined) throw missing(`the id of entry ${index}`, index);
+      if (index >= size || eraseEntry().get(index) === undefined) throw missing(`entry ${index} to erase`, index);
+      blankDisclosure().run(index);
+      if (disclosure !== null) insertDisclosure().run(index, disclosure);
+      if (id !== null && deleteId().get(digestOf(id), index) === undefined)
+        throw missing(`the id of entry ${index}`, index);
       if (erased !== null) insertErasedId().run(erased.index, erased.digest, erased.salt);
     },
   };
@@ -172,7 +188,26 @@ function prepareInsert(
 }
 
 function entryOf({ idx, entry, body, salts, disclosure }: EntryRow): StoredEntry {
+  // STRICT tables keep types apart, but not against somebody who edits the file.
+  const isText = (value: unknown): boolean => value === null || typeof value === "string";
+  if (
+    typeof entry !== "string" ||
+    !isText(body) ||
+    !isText(disclosure) ||
+    (salts !== null && !(salts instanceof Uint8Array))
+  ) {
+    const message = `entry ${idx} holds a value of another type than its column`;
+    throw new UnavailableError("storage-corrupt", message, { details: { index: idx } });
+  }
   return { index: idx, entry, body, salts: salts === null ? null : plainBytes(salts), disclosure };
+}
+
+/** Bytes of an id's digest in the table of ids: half a SHA-256, so that two ids never share one. */
+export const ID_DIGEST_BYTES = 16;
+
+/** What stands for an id in its table, which must not hold the id itself: see the schema. */
+export function digestOf(id: string): Uint8Array {
+  return Buffer.from(sha256Hex(id).slice(0, 2 * ID_DIGEST_BYTES), "hex");
 }
 
 /** The same bytes as a plain Uint8Array: a driver's Buffer slices and serialises differently. */

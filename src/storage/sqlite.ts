@@ -575,7 +575,7 @@ function writeBatch(statements: Statements, batch: Batch, size: number): void {
   });
   statements.insertEntries(batch.entries);
   writeDerived(statements, batch);
-  for (const block of batch.unfilter ?? []) statements.deleteFilter(block);
+  for (const block of batch.unfilter ?? []) statements.blankFilter(block);
   for (const redaction of batch.redactions ?? []) statements.redact(redaction, size);
   if (batch.purge !== undefined) statements.insertPurge(batch.purge);
 }
