@@ -111,6 +111,7 @@ export const Ledger: LedgerFactory = {
   async memory(options = {}) {
     const { openMemoryStorage } = await import("./storage/memory.ts");
     const { memoryLockStore } = await import("./storage/lock-store/memory.ts");
+    checkLimits(options.limits ?? {});
     const random = options.seed === undefined ? systemRandom : seededRandom(options.seed);
     const clock = options.clock ?? (options.seed === undefined ? systemClock : seededClock(SEEDED_START_MS));
     const signer = options.signer ?? logSignerFromSeed("ed25519", random.fill(new Uint8Array(32)));
@@ -159,14 +160,25 @@ function checkOptions(options: OpenOptions): void {
     throw new TypeError(`Ledger.open: expected create to be if-missing or never, got ${JSON.stringify(create)}`);
   if (scheme !== undefined && scheme !== "event" && scheme !== "fields")
     throw new TypeError(`Ledger.open: expected scheme to be event or fields, got ${JSON.stringify(scheme)}`);
+  checkLimits(limits);
+}
+
+function checkLimits(limits: Partial<LedgerLimits>): void {
   for (const [name, value] of Object.entries(limits)) {
     if (!Object.hasOwn(DEFAULT_LIMITS, name)) throw new TypeError(`Ledger.open: unknown limit ${JSON.stringify(name)}`);
     if (!Number.isSafeInteger(value) || (value as number) < 1)
       throw new RangeError(`Ledger.open: expected limit ${name} to be a positive integer, got ${value}`);
   }
-  if ((limits.eventBytes ?? 0) > EVENT_BYTES_MAX)
-    throw new RangeError(`Ledger.open: expected eventBytes of at most ${EVENT_BYTES_MAX}, got ${limits.eventBytes}`);
+  const { eventBytes = EVENT_BYTES_MAX } = limits;
+  if (eventBytes < EVENT_BYTES_LEAST || eventBytes > EVENT_BYTES_MAX) {
+    throw new RangeError(
+      `Ledger.open: expected limit eventBytes to be ${EVENT_BYTES_LEAST} to ${EVENT_BYTES_MAX}, got ${eventBytes}`,
+    );
+  }
 }
+
+/** A ledger has to be able to take its own control events. */
+const EVENT_BYTES_LEAST = 1_024;
 
 async function openFile(path: string, options: OpenOptions): Promise<LedgerEngine> {
   const state = openState(options.state === undefined ? {} : { dir: options.state });

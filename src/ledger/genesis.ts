@@ -1,4 +1,5 @@
 import { commitBody } from "../core/commitment.ts";
+import { parseControlEvent } from "../core/control-event.ts";
 import { encodeHex } from "../core/encoding.ts";
 import { formatEntry, formatTime, leafHashHex, ZERO_HASH_HEX } from "../core/entry.ts";
 import { encodeEvent } from "../core/event.ts";
@@ -30,7 +31,7 @@ export function genesisBatch(
   options: GenesisOptions,
   parts: { readonly clock: Clock; readonly random: Random },
 ): Batch {
-  const { body } = encodeEvent(
+  const { body, event } = encodeEvent(
     {
       action: "ledger.genesis",
       payload: {
@@ -45,6 +46,7 @@ export function genesisBatch(
     },
     { control: true },
   );
+  parseControlEvent(event);
   const salts = parts.random.fill(new Uint8Array(SALT_BYTES));
   const commitment = `${options.commitmentHash}:${commitBody(options.commitmentHash, "control", salts, body)}`;
   const entry = formatEntry({

@@ -1,6 +1,6 @@
 import { channel } from "node:diagnostics_channel";
 import { commitBody, commitFields, cutFields, fieldDigest } from "../core/commitment.ts";
-import { idDigest, signedIdDigest } from "../core/control-event.ts";
+import { idDigest, parseControlEvent, signedIdDigest } from "../core/control-event.ts";
 import { formatEntry, formatTime, leafHashHex, parseEntry, type Scheme } from "../core/entry.ts";
 import { ConflictError, FatalError, OverloadedError, PolicyError, type TallystickError } from "../core/errors.ts";
 import { actorIdOf, type EncodedEvent, type Event } from "../core/event.ts";
@@ -48,6 +48,8 @@ export function prepareSubmission(
   hash: HashName,
 ): Submission {
   const { body, sizeBytes, id, event } = encoded;
+  // What no verifier would accept must not be written: control events are refused here, before they can do harm.
+  if (scheme === "control") parseControlEvent(event);
   const signed =
     event.signatures === undefined
       ? null
