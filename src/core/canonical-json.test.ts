@@ -1,4 +1,6 @@
+import { execFileSync } from "node:child_process";
 import { readFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import {
@@ -92,6 +94,13 @@ function respell(value: JsonValue): string {
 
 /** What parsing means, whatever the objects' prototypes. */
 const plain = (value: unknown): unknown => JSON.parse(JSON.stringify(value));
+
+describe("vectors", () => {
+  it.each(["make-text.mjs", "make-receipts.mjs"])("are what %s makes", (script) => {
+    const file = fileURLToPath(new URL(`../../vectors/${script}`, import.meta.url));
+    expect(() => execFileSync(process.execPath, [file, "--check"], { stdio: "pipe" })).not.toThrow();
+  });
+});
 
 describe("canonicalize", () => {
   it.each(vectors.accepted)("writes the vector: $title", ({ input, output }) => {

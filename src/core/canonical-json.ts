@@ -14,6 +14,13 @@ export type JsonValue =
   | readonly JsonValue[]
   | { readonly [name: string]: JsonValue };
 
+export type JsonObject = { readonly [name: string]: JsonValue };
+
+/** Whether a value of parsed JSON is an object, which is neither null nor an array. */
+export function isJsonObject(value: unknown): value is JsonObject {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
 /** Nesting of JSON that contains an event (receipts, lines of an export): at most four levels stand around it. */
 export const CONTAINER_DEPTH_MAX: number = JSON_DEPTH_MAX + 4;
 

@@ -1,5 +1,5 @@
 import { allocateScratch, digestHex, utf8Bytes, writeScratch, writeScratchHex } from "#hash-platform";
-import { CONTAINER_DEPTH_MAX, canonicalize, compareNames, type JsonValue } from "./canonical-json.ts";
+import { CONTAINER_DEPTH_MAX, canonicalize, compareNames, isJsonObject, type JsonValue } from "./canonical-json.ts";
 import { isWellFormed } from "./canonical-writer.ts";
 import { MalformedError } from "./errors.ts";
 import { EVENT_MEMBERS, type Event, type JsonObject, validateEvent, validateMember } from "./event.ts";
@@ -189,7 +189,7 @@ function skipValue(text: string, at: number): number {
 }
 
 function isNonEmptyObject(value: unknown): boolean {
-  return isObject(value) && Object.keys(value).length > 0;
+  return isJsonObject(value) && Object.keys(value).length > 0;
 }
 
 /** Event of its fields: the inverse of `cutFields`. Errors: as `openDisclosure` for the names, `malformed-event` for the grammar. */
@@ -281,8 +281,8 @@ export function parseDisclosure(parts: {
   const { names, disclosed, digests } = parts;
   if (!Array.isArray(names)) malformed("names: expected an array");
   checkNames(names);
-  if (!isObject(disclosed)) malformed("disclosed: expected an object");
-  if (!isObject(digests)) malformed("digests: expected an object");
+  if (!isJsonObject(disclosed)) malformed("disclosed: expected an object");
+  if (!isJsonObject(digests)) malformed("digests: expected an object");
   const shown = Object.keys(disclosed).length;
   const withheld = Object.keys(digests).length;
   if (shown + withheld !== names.length) {
@@ -309,21 +309,23 @@ function checkPair(name: string, pair: unknown): void {
   }
 }
 
-function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
+/** Error: `malformed-commitment` unless every digest of the disclosure is as long as this hash's. */
+export function assertDigestSizes(hash: HashName, disclosure: Disclosure): void {
+  const digits = HASH_BYTES[hash] * 2;
+  for (const [name, digest] of Object.entries(disclosure.digests)) {
+    if (digest.length !== digits)
+      malformed(`digest of ${JSON.stringify(name)}: expected ${digits} lower-case hex digits`);
+  }
 }
 
-/** Digests (hex) of all fields in the order of the names. Error: `malformed-commitment` for a digest not as long as the hash's. */
+/** Digests (hex) of all fields in the order of the names. Error: that of `assertDigestSizes`. */
 export function digestsOf(hash: HashName, disclosure: Disclosure): string[] {
+  assertDigestSizes(hash, disclosure);
   const { names, disclosed, digests } = disclosure;
   const salt = allocateScratch(SALT_BYTES);
   return names.map((name) => {
     const pair = Object.hasOwn(disclosed, name) ? disclosed[name] : undefined;
-    if (pair === undefined) {
-      const digest = digests[name]!;
-      if (digest.length === HASH_BYTES[hash] * 2) return digest;
-      return malformed(`digest of ${JSON.stringify(name)}: expected ${HASH_BYTES[hash] * 2} lower-case hex digits`);
-    }
+    if (pair === undefined) return digests[name]!;
     writeScratchHex(salt, pair[0], 0);
     // How deep it may be nested is a question of the grammar, not of the hash.
     return fieldDigest(hash, salt, { name, value: canonicalize(pair[1], { depthMax: CONTAINER_DEPTH_MAX }) });

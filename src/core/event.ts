@@ -1,5 +1,5 @@
 import { utf8Bytes } from "#hash-platform";
-import { type JsonValue, parseCanonical } from "./canonical-json.ts";
+import { type JsonObject, type JsonValue, parseCanonical } from "./canonical-json.ts";
 import { writeCanonical } from "./canonical-writer.ts";
 import { isControlAction } from "./control-action.ts";
 import { daysInMonth } from "./entry.ts";
@@ -20,6 +20,8 @@ import {
   text,
 } from "./json-shape.ts";
 import { ACTION_BYTES_MAX, EVENT_BYTES_DEFAULT, EVENT_BYTES_MAX } from "./limits.ts";
+
+export type { JsonObject } from "./canonical-json.ts";
 
 /** What a caller appends: its grammar and its canonical form. Normative: spec/entry.md. */
 
@@ -48,8 +50,6 @@ export interface EventSource {
   /** Gap-free per source, so that an omission shows. */
   readonly counter: number;
 }
-
-export type JsonObject = { readonly [name: string]: JsonValue };
 
 export interface Event {
   /** What happened: dotted segments, at most 128 bytes, such as `user.login`. */

@@ -1,5 +1,5 @@
 import { authorMessage } from "./author-signature.ts";
-import { CONTAINER_DEPTH_MAX, canonicalize, type JsonValue } from "./canonical-json.ts";
+import { CONTAINER_DEPTH_MAX, canonicalize, isJsonObject } from "./canonical-json.ts";
 import { writeCanonical } from "./canonical-writer.ts";
 import { commitBody, commitFields, type Disclosure, digestsOf, disclosedEvent } from "./commitment.ts";
 import { isControlAction, parseControlEvent } from "./control-event.ts";
@@ -185,7 +185,7 @@ function checkGenesis(receipt: Receipt, problems: ReceiptProblem[]): void {
     isGenesis &&
     entry.scheme === "control" &&
     entry.previous === ZERO_HASH_HEX &&
-    isObject(payload) &&
+    isJsonObject(payload) &&
     payload.origin === checkpoint.origin;
   if (isProper) return;
   const message =
@@ -333,8 +333,4 @@ function checkTime(entry: Entry, witnessTime: number, problems: ReceiptProblem[]
     `receipt: the entry says ${entry.time}, later than witnesses saw it: expected ${expected} s since 1970`,
   );
   problems.push({ code: "time-after-evidence", error, expected: `${witnessTime}`, found: entry.time });
-}
-
-function isObject(value: JsonValue | undefined): value is JsonObject {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }

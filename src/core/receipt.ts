@@ -1,7 +1,7 @@
 import { utf8Bytes } from "#hash-platform";
-import { CONTAINER_DEPTH_MAX, canonicalize, type JsonValue, parseCanonical } from "./canonical-json.ts";
+import { CONTAINER_DEPTH_MAX, canonicalize, isJsonObject, type JsonValue, parseCanonical } from "./canonical-json.ts";
 import { type Checkpoint, parseLedgerCheckpoint } from "./checkpoint.ts";
-import { type Disclosure, digestsOf, parseDisclosure } from "./commitment.ts";
+import { assertDigestSizes, type Disclosure, parseDisclosure } from "./commitment.ts";
 import { decodeUtf8 } from "./encoding.ts";
 import { type Entry, leafHashHex, parseCommitment, parseEntry } from "./entry.ts";
 import { MalformedError, VerificationError } from "./errors.ts";
@@ -70,7 +70,7 @@ export function parseReceipt(file: Uint8Array | string): Receipt {
   }
   if (content.kind === "fields") {
     const { hash } = parseCommitment(entry.commitment);
-    asReceipt(() => digestsOf(hash, content.disclosure));
+    asReceipt(() => assertDigestSizes(hash, content.disclosure));
   }
   return { entryText, entry, leafHash: leafHashHex(entryText), content, proof, checkpoint };
 }
@@ -88,7 +88,7 @@ function textOf(file: Uint8Array | string): string {
 
 function membersOf(text: string): JsonObject {
   const value = asReceipt(() => parseCanonical(text, { depthMax: CONTAINER_DEPTH_MAX }));
-  if (!isObject(value)) malformed("expected an object");
+  if (!isJsonObject(value)) malformed("expected an object");
   // Canonical, so the names stand in order.
   const names = Object.keys(value).join();
   if (names !== WHOLE_MEMBERS && names !== FIELDS_MEMBERS && typeof value.format === "string")
@@ -113,7 +113,7 @@ function contentOf(members: JsonObject): ReceiptContent {
   if (names !== undefined) {
     return { kind: "fields", disclosure: asReceipt(() => parseDisclosure({ names, disclosed, digests })) };
   }
-  if (!isObject(event)) malformed("event: expected an object");
+  if (!isJsonObject(event)) malformed("event: expected an object");
   if (typeof salt !== "string" || !/^[0-9a-f]{32}$/.test(salt)) malformed("salt: expected 32 lower-case hex digits");
   return { kind: "whole", event, salt };
 }
@@ -137,10 +137,6 @@ function asReceipt<T>(read: () => T, except: readonly string[] = []): T {
 
 function malformed(message: string): never {
   throw new MalformedError("malformed-receipt", `receipt: ${message}`);
-}
-
-function isObject(value: JsonValue | undefined): value is JsonObject {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
 export interface VerifiedReceipt {
