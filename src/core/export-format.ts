@@ -55,7 +55,9 @@ export interface ExportHeader extends HeaderParts {
 export type ExportContent =
   | { readonly kind: "whole"; readonly event: JsonObject; readonly salt: string }
   | { readonly kind: "fields"; readonly disclosure: Disclosure }
-  | { readonly kind: "erased"; readonly erasedBy: number };
+  | { readonly kind: "erased"; readonly erasedBy: number }
+  /** An entry of scheme `control` that comes in another form than with its event: its body is gone. */
+  | { readonly kind: "missing" };
 
 /** A line that has the form of one. */
 export interface ExportLine {
@@ -114,8 +116,8 @@ export function parseExportHeader(line: string): ExportHeader {
 
 /**
  * Line of an export, given without its newline: spec/export.md L1 and L2, nothing verified. Errors: `malformed-export` for its
- * form (also where the entry has another scheme), `malformed-entry`, and `malformed-control` for an entry of scheme `control`
- * without its event.
+ * form (also where the entry has another scheme), `malformed-entry`. An entry of scheme `control` without its event has the
+ * content `missing`.
  */
 export function parseExportLine(line: string, kind: ExportSelection["kind"]): ExportLine {
   const value = parseLine(line);
@@ -124,8 +126,10 @@ export function parseExportLine(line: string, kind: ExportSelection["kind"]): Ex
   if (typeof entryText !== "string") malformed("entry: expected a string");
   const inclusion = kind === "filter" ? hashesOf(value.inclusion, INCLUSION_HASHES_MAX, "inclusion") : null;
   const entry = parseEntry(entryText);
-  checkScheme(entry, content);
-  return { entryText, entry, leafHash: leafHashHex(entryText), content, inclusion };
+  const isBodiless = entry.scheme === "control" && content.kind !== "whole";
+  if (!isBodiless) checkScheme(entry, content);
+  const leafHash = leafHashHex(entryText);
+  return { entryText, entry, leafHash, content: isBodiless ? { kind: "missing" } : content, inclusion };
 }
 
 function parseLine(line: string): JsonObject {
@@ -188,9 +192,6 @@ function contentOf(value: JsonObject, kind: ExportSelection["kind"]): ExportCont
 
 function checkScheme(entry: Entry, content: ExportContent): void {
   const { scheme } = entry;
-  if (scheme === "control" && content.kind !== "whole") {
-    throw new MalformedError("malformed-control", `export: entry ${entry.index} is a control event without its body`);
-  }
   if (content.kind === "erased") {
     if (content.erasedBy <= entry.index)
       malformed(`erasedBy: expected an index above ${entry.index}, got ${content.erasedBy}`);
