@@ -1,5 +1,5 @@
 import { availableParallelism } from "node:os";
-import { Worker } from "node:worker_threads";
+import { type ResourceLimits, Worker } from "node:worker_threads";
 import { errorFromJson, isTallystickError } from "./core/errors.ts";
 import type { VerifyLedgerOptions } from "./ledger/verify-ledger.ts";
 import type { RangeAnswer, RangeTask } from "./ledger/verify-range.ts";
@@ -8,6 +8,9 @@ type RangeRunner = NonNullable<VerifyLedgerOptions["runRange"]>;
 
 /** More threads than this only fight over the disk. */
 const WORKERS_MAX = 8;
+
+/** A range needs little; without a bound each thread would let its heap grow before it collects. */
+const WORKER_MEMORY: ResourceLimits = { maxYoungGenerationSizeMb: 16, maxOldGenerationSizeMb: 256 };
 
 interface Reply {
   readonly answer?: RangeAnswer;
@@ -41,7 +44,10 @@ export function verifyPool(path: string): RangeRunner | undefined {
 }
 
 function startWorker(path: string, all: Set<Worker>): Worker {
-  const worker = new Worker(new URL("./verify-worker.js", import.meta.url), { workerData: { path } });
+  const worker = new Worker(new URL("./verify-worker.js", import.meta.url), {
+    workerData: { path },
+    resourceLimits: WORKER_MEMORY,
+  });
   worker.setMaxListeners(0);
   all.add(worker);
   return worker;

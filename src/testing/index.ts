@@ -1,0 +1,8 @@
+/** For tests of programs that use a ledger, and for implementers of the ports: conformance suites, fakes, seeds. */
+export { seededRandom } from "../ledger/seeded-random.ts";
+export { createTestLedger, type TestLedger } from "./create-test-ledger.ts";
+export * from "./faulty-storage.ts";
+export * from "./lock-store-suite.ts";
+export * from "./signer-suite.ts";
+export { type SimulatedClock, simulatedClock } from "./simulated-clock.ts";
+export * from "./storage-suite.ts";
