@@ -98,6 +98,13 @@ function commandOf(step, directory, tools) {
   return [tools.tessera, flags];
 }
 
+/** The line of a stack trace that says what happened. */
+function explain(diagnostics) {
+  const lines = diagnostics.split("\n").map((line) => line.trim());
+  const named = lines.findLast((line) => /^(\w*Error|\w*Exception|panic|error)\b.*:/.test(line));
+  return (named ?? lines.findLast((line) => line !== "") ?? "no message").slice(0, 300);
+}
+
 /** Runs one step in a process and a directory of its own. */
 function runStep(step, directory, tools) {
   mkdirSync(directory, { recursive: true });
@@ -124,14 +131,7 @@ function runStep(step, directory, tools) {
       clearTimeout(timer);
       const lastLine = output.trim().split("\n").at(-1) ?? "";
       if (code !== 0) {
-        const why = diagnostics
-          .trim()
-          .split("\n")
-          .filter((line) => /error|panic|expected|:/i.test(line));
-        resolve({
-          reason: `ended with ${signal ?? `exit code ${code}`}: ${(why.at(-1) ?? "no message").trim().slice(0, 300)}`,
-          diagnostics,
-        });
+        resolve({ reason: `ended with ${signal ?? `exit code ${code}`}: ${explain(diagnostics)}`, diagnostics });
         return;
       }
       try {
@@ -229,6 +229,8 @@ async function main() {
     process.exitCode = 1;
     return;
   }
+  const difference = Object.values(infos).find((info) => info.difference)?.difference;
+  if (difference) provisional.push(difference);
   if (busy > BUSY_MAX) provisional.push(`other programs used ${Math.round(100 * busy)} % of the processors`);
   if (infos["bound-sqlite/batch/100k"]?.sqlite) versions.sqlite = infos["bound-sqlite/batch/100k"].sqlite;
   const date = new Date().toISOString().slice(0, 10);

@@ -8,7 +8,7 @@ import { join } from "node:path";
 import Database from "better-sqlite3";
 import { createRows, POOL_SIZE } from "../lib/events.mjs";
 import { rate, readOptions, report, seconds } from "../lib/measure.mjs";
-import { SETTINGS, TABLES } from "../lib/schema.mjs";
+import { OBJECTS, SETTINGS } from "../lib/schema.mjs";
 
 /** Rows of one INSERT statement in mode multi-row: the fastest of 10, 50, 100, 200 and 500 where this was tried. */
 const ROWS_PER_STATEMENT = 50;
@@ -18,32 +18,30 @@ const FILTER_BYTES = 2_048;
 const options = readOptions();
 const database = new Database(join(options.directory, "bound.db"));
 for (const setting of SETTINGS) database.pragma(setting);
-for (const sql of Object.values(TABLES)) database.exec(sql);
+for (const sql of Object.values(OBJECTS)) database.exec(sql);
 
 const rows = createRows(Math.min(POOL_SIZE, options.entries + options.warmUp));
 const tile = Buffer.alloc(32 * BLOCK, 7);
 const filter = Buffer.alloc(FILTER_BYTES, 5);
 
-const insertEntry = database.prepare(
-  "INSERT INTO entries (idx, entry, body, salts, disclosure) VALUES (?, ?, ?, ?, ?)",
-);
+const insertEntry = database.prepare("INSERT INTO entries (idx, entry, body, salts) VALUES (?, ?, ?, ?)");
 const insertTile = database.prepare("INSERT INTO tiles (id, hashes) VALUES (?, ?)");
-const insertFilter = database.prepare("INSERT INTO filters (block, bits) VALUES (?, ?)");
+const insertFilter = database.prepare("INSERT INTO filters (id, block, bits) VALUES (?, ?, ?)");
 const insertEntries = database.prepare(
-  `INSERT INTO entries (idx, entry, body, salts, disclosure) VALUES ${Array(ROWS_PER_STATEMENT).fill("(?,?,?,?,?)").join(",")}`,
+  `INSERT INTO entries (idx, entry, body, salts) VALUES ${Array(ROWS_PER_STATEMENT).fill("(?,?,?,?)").join(",")}`,
 );
 
 let size = 0;
 
 function insertOne(index) {
   const row = rows[index % rows.length];
-  insertEntry.run(index, row.entry, row.body, row.salts, null);
+  insertEntry.run(index, row.entry, row.body, row.salts);
 }
 
 function insertDerived(first, end) {
   for (let block = Math.ceil((first + 1) / BLOCK); block * BLOCK <= end; block++) {
     insertTile.run(block - 1, tile);
-    insertFilter.run(block - 1, filter);
+    insertFilter.run(block - 1, block - 1, filter);
   }
 }
 
@@ -52,15 +50,14 @@ const commit = database.transaction((count) => {
   const end = size + count;
   let index = first;
   if (options.mode === "multi-row") {
-    const parameters = new Array(5 * ROWS_PER_STATEMENT);
+    const parameters = new Array(4 * ROWS_PER_STATEMENT);
     for (; index + ROWS_PER_STATEMENT <= end; index += ROWS_PER_STATEMENT) {
       for (let k = 0; k < ROWS_PER_STATEMENT; k++) {
         const row = rows[(index + k) % rows.length];
-        parameters[5 * k] = index + k;
-        parameters[5 * k + 1] = row.entry;
-        parameters[5 * k + 2] = row.body;
-        parameters[5 * k + 3] = row.salts;
-        parameters[5 * k + 4] = null;
+        parameters[4 * k] = index + k;
+        parameters[4 * k + 1] = row.entry;
+        parameters[4 * k + 2] = row.body;
+        parameters[4 * k + 3] = row.salts;
       }
       insertEntries.run(parameters);
     }
