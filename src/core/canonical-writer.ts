@@ -321,6 +321,7 @@ function writeShaped(value: Members, depth: number, root: Shape): boolean {
     }
     const next = shape.lastName === name && shape.lastNext !== null ? shape.lastNext : nextShape(shape, name);
     if (next === null) {
+      pending.fill(undefined, base, pendingCount);
       pendingCount = base;
       return false;
     }
