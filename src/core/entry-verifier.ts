@@ -15,7 +15,7 @@ import {
   namesOfDisclosure,
 } from "./erasure.ts";
 import { isTallystickError, MalformedError } from "./errors.ts";
-import { type Event, parseEvent, searchTerms } from "./event.ts";
+import { type Event, type JsonObject, parseEvent, searchTerms } from "./event.ts";
 import type { HashName } from "./hash.ts";
 import type { LedgerState } from "./ledger-state.ts";
 import { SALT_BYTES } from "./limits.ts";
@@ -443,7 +443,7 @@ export class EntryVerifier {
     const isWithheld = (name: string): boolean => withheld.includes(name);
     this.signatureJobs.push(async () => {
       const judged = await judgeAuthors(
-        { index, event, isWithheld, hash: this.hash, content },
+        { index, members: event as unknown as JsonObject, isWithheld, hash: this.hash, content },
         this.authorKeys,
         required,
       );

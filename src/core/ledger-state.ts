@@ -133,6 +133,11 @@ export async function replayControls(
   return draft.finish();
 }
 
+/** The usable log keys of a genesis: parsable, of a type for logs, named after the origin. Source: spec/keys.md 7. */
+export function genesisLogKeys(genesis: GenesisPayload): VerifierKey[] {
+  return new StateDraft({ genesis }).logKeysInForce();
+}
+
 type Mutable<T> = { -readonly [K in keyof T]: T[K] };
 
 class StateDraft {
@@ -319,6 +324,10 @@ class StateDraft {
 
   private isAuthor(key: VerifierKey): boolean {
     return this.authors.has(candidateOf(key).keyId);
+  }
+
+  logKeysInForce(): VerifierKey[] {
+    return this.currentLogKeys().map((known) => known.key);
   }
 
   /** Log keys that may vouch for a key event at `index`: introduced before, neither retired nor revoked. */

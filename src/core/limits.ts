@@ -34,3 +34,9 @@ export const POLICY_BYTES_MAX: number = 1024 * 1024;
 export const RECEIPT_BYTES_MAX: number = 2 * EVENT_BYTES_MAX + 2 * NOTE_BYTES_MAX;
 /** An entry time later than a verified outside time that covers it, by more than this, is a finding. */
 export const TIME_SKEW_SECONDS_MAX = 300;
+/** Findings that one report lists unless told otherwise; the rest are counted. */
+export const FINDINGS_MAX = 1_000;
+/** Bytes of control events of an export that are put in order together; in one that is in order by itself this bounds nothing. */
+export const EXPORT_CONTROL_BYTES_MAX: number = 64 * 1024 * 1024;
+/** Counters of signed sources in an export that are put in order together. */
+export const EXPORT_COUNTERS_MAX: number = 1_000_000;

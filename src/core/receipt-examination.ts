@@ -1,74 +1,63 @@
-import { authorMessage } from "./author-signature.ts";
-import { CONTAINER_DEPTH_MAX, canonicalize, isJsonObject } from "./canonical-json.ts";
-import { writeCanonical } from "./canonical-writer.ts";
-import { commitBody, commitFields, type Disclosure, digestsOf, disclosedEvent } from "./commitment.ts";
-import { isControlAction, parseControlEvent } from "./control-event.ts";
-import { decodeBase64, decodeHex } from "./encoding.ts";
-import { type Entry, parseCommitment, parseTime, ZERO_HASH_HEX } from "./entry.ts";
+import { type CountedAuthor, judgeAuthors } from "./author-judge.ts";
+import { decodeHex } from "./encoding.ts";
+import { type Entry, parseTime, ZERO_HASH_HEX } from "./entry.ts";
+import { type BodyProblem, type ExaminedBody, examineBody } from "./entry-body.ts";
 import { isTallystickError, MalformedError, PolicyError, type TallystickError, VerificationError } from "./errors.ts";
-import { actorIdOf, type Event, type JsonObject, validateEvent } from "./event.ts";
-import type { HashName } from "./hash.ts";
-import { EVENT_BYTES_MAX, SALT_BYTES, TIME_SKEW_SECONDS_MAX } from "./limits.ts";
-import { type Policy, type PolicyAuthor, type VerifiedCheckpoint, verifyCheckpoint } from "./policy.ts";
+import type { Event } from "./event.ts";
+import { genesisLogKeys } from "./ledger-state.ts";
+import { TIME_SKEW_SECONDS_MAX } from "./limits.ts";
+import { type Policy, type VerifiedCheckpoint, verifyCheckpoint } from "./policy.ts";
 import { verifyInclusion } from "./proof.ts";
-import type { Receipt, ReceiptContent } from "./receipt.ts";
-import type { FindingCode } from "./report.ts";
-import { verifySignature } from "./signature/table.ts";
+import type { Receipt } from "./receipt.ts";
+import type { Finding, FindingCode } from "./report.ts";
 
 /** What a receipt proves and what is wrong with it: every check of spec/receipt.md, each on its own. */
-
-/** One thing that is wrong with a receipt: as a finding of a report, and as the error that `verifyReceipt` throws. */
-export interface ReceiptProblem {
-  readonly code: FindingCode;
-  readonly error: TallystickError;
-  readonly expected?: string;
-  readonly found?: string;
-}
 
 /** Everything that a receipt establishes. */
 export interface ReceiptExamination {
   /** Empty for a receipt that verifies; in the order of spec/receipt.md. */
-  readonly problems: readonly ReceiptProblem[];
+  readonly problems: readonly BodyProblem[];
   /** What is shown of the event; null where it breaks the grammar. */
   readonly event: Partial<Event> | null;
   /** Names of the fields that are not shown; empty for a whole event. */
   readonly withheld: readonly string[];
   /** The checkpoint, if the policy accepts it; null without a policy. */
   readonly accepted: VerifiedCheckpoint | null;
+  readonly authors: ReceiptAuthors;
+}
+
+/** What there is to say about author signatures; nothing without a policy. */
+export interface ReceiptAuthors {
   /** Pinned author keys whose signature was verified. */
-  readonly authors: readonly PolicyAuthor[];
-  /** Key ids of author signatures that the policy does not know. */
-  readonly unknownAuthors: readonly string[];
-  /** Where the policy asks for an author signature: whether it is there, or `unknown` because fields are withheld. */
-  readonly signatureRequired: "no" | "present" | "missing" | "unknown";
-  /** Whether author signatures could not be looked for, because fields are withheld. */
-  readonly authorsWithheld: boolean;
+  readonly counted: readonly CountedAuthor[];
+  /** Key ids of signatures that the policy does not know. */
+  readonly unknown: readonly string[];
+  /** They could not be looked for, because actor or signatures are withheld. */
+  readonly isHidden: boolean;
+  /** The policy asks for one, or may, and none was verified; that it fails is a problem. */
+  readonly isOpen: boolean;
+  /** Signatures of a control event, which are by keys of the ledger. */
+  readonly isControl: boolean;
 }
 
 /** Does every check of spec/receipt.md B and, with a policy, C; throws nothing about the receipt. */
 export async function examineReceipt(receipt: Receipt, policy: Policy | null): Promise<ReceiptExamination> {
-  const problems: ReceiptProblem[] = [];
-  const { hash } = parseCommitment(receipt.entry.commitment);
+  const problems: BodyProblem[] = [];
+  const { entry, content } = receipt;
   const isPlaced = checkPlace(receipt, problems);
-  checkCommitment(receipt, hash, problems);
-  const event = checkEvent(receipt, problems);
-  checkScheme(receipt, event, problems);
+  const body = examineBody(entry, content);
+  problems.push(...body.problems);
+  checkControl(receipt, body, problems);
   if (isPlaced) checkInclusion(receipt, problems);
-  checkGenesis(receipt, problems);
-  const withheld = receipt.content.kind === "whole" ? [] : Object.keys(receipt.content.disclosure.digests);
-  const none = {
-    accepted: null,
-    authors: [],
-    unknownAuthors: [],
-    signatureRequired: "no",
-    authorsWithheld: false,
-  } as const;
-  const trust = policy === null ? none : await checkPolicy(receipt, { policy, hash, problems });
-  return { problems, event, withheld, ...trust };
+  checkGenesis(receipt, body, problems);
+  const none: ReceiptAuthors = { counted: [], unknown: [], isHidden: false, isOpen: false, isControl: false };
+  const trust =
+    policy === null ? { accepted: null, authors: none } : await checkPolicy(receipt, { policy, body, problems });
+  return { problems, event: body.event, withheld: body.withheld, ...trust };
 }
 
 /** Runs a check; what it throws is a problem of this code. False if it threw. */
-function attempt(problems: ReceiptProblem[], code: FindingCode, check: () => void): boolean {
+function attempt(problems: BodyProblem[], code: FindingCode, check: () => void): boolean {
   try {
     check();
     return true;
@@ -84,7 +73,7 @@ function asTallystickError(error: unknown): TallystickError {
 }
 
 /** B1 */
-function checkPlace({ entry, proof, checkpoint }: Receipt, problems: ReceiptProblem[]): boolean {
+function checkPlace({ entry, proof, checkpoint }: Receipt, problems: BodyProblem[]): boolean {
   return attempt(problems, "proof-invalid", () => {
     if (entry.index === proof.index && entry.index < checkpoint.size) return;
     throw new VerificationError(
@@ -94,75 +83,20 @@ function checkPlace({ entry, proof, checkpoint }: Receipt, problems: ReceiptProb
   });
 }
 
-/** B2 */
-function checkCommitment({ entry, content }: Receipt, hash: HashName, problems: ReceiptProblem[]): void {
-  const found = `${hash}:${commitmentOf(hash, entry, content)}`;
-  if (found === entry.commitment) return;
-  const error = new VerificationError(
-    "commitment-mismatch",
-    "receipt: what it shows is not what the entry commits to",
-    {
-      details: { expected: entry.commitment, found },
-    },
-  );
-  problems.push({ code: "commitment-mismatch", error, expected: entry.commitment, found });
-}
-
-function commitmentOf(hash: HashName, { scheme }: Entry, content: ReceiptContent): string {
-  if (content.kind === "fields") {
-    return commitFields(hash, content.disclosure.names, digestsOf(hash, content.disclosure));
+/** What one control event says about itself: spec/control-events.md 6 and 15. */
+function checkControl({ entry }: Receipt, { control, hash }: ExaminedBody, problems: BodyProblem[]): void {
+  if (control?.action === "ledger.anchor" && control.payload.size > entry.index) {
+    const message = `receipt: entry ${entry.index} anchors a checkpoint larger than its own index`;
+    problems.push({ code: "control-malformed", error: new MalformedError("malformed-control", message) });
   }
-  const salt = decodeHex(content.salt, { sizeBytes: SALT_BYTES, code: "malformed-receipt" });
-  const body = canonicalize(content.event, { depthMax: CONTAINER_DEPTH_MAX });
-  return commitBody(hash, scheme === "control" ? "control" : "event", salt, body);
-}
-
-/** B3 */
-function checkEvent({ content }: Receipt, problems: ReceiptProblem[]): Partial<Event> | null {
-  let event: Partial<Event> | null = null;
-  attempt(problems, "body-malformed", () => {
-    if (content.kind === "fields") {
-      event = disclosedEvent(content.disclosure);
-      return;
-    }
-    assertEventSize(content.event);
-    validateEvent(content.event);
-    event = content.event;
-  });
-  return event;
-}
-
-/** Throws `too-deep` or `event-too-large` for JSON that no event may be. */
-function assertEventSize(event: JsonObject): void {
-  writeCanonical(event, { sizeBytesMax: EVENT_BYTES_MAX });
-}
-
-/** The action, where one is shown, grammatical or not. */
-function actionOf({ content }: Receipt): string | null {
-  const action =
-    content.kind === "whole"
-      ? content.event.action
-      : Object.hasOwn(content.disclosure.disclosed, "action")
-        ? content.disclosure.disclosed.action![1]
-        : null;
-  return typeof action === "string" ? action : null;
-}
-
-/** B4 */
-function checkScheme(receipt: Receipt, event: Partial<Event> | null, problems: ReceiptProblem[]): void {
-  const action = actionOf(receipt);
-  const { scheme } = receipt.entry;
-  if (action === null) return;
-  if (isControlAction(action) !== (scheme === "control")) {
-    const message = `receipt: ${JSON.stringify(action)} cannot stand under scheme ${scheme}`;
-    problems.push({ code: "control-scheme", error: new MalformedError("malformed-control", message) });
-  } else if (scheme === "control" && event !== null) {
-    attempt(problems, "control-malformed", () => parseControlEvent(event as Event));
-  }
+  if (control?.action !== "ledger.genesis" || control.payload.commitmentHash === hash) return;
+  const message = `receipt: entry ${entry.index} commits with another hash than it fixes`;
+  const error = new VerificationError("commitment-mismatch", message);
+  problems.push({ code: "commitment-mismatch", error, expected: control.payload.commitmentHash, found: hash });
 }
 
 /** B5 */
-function checkInclusion({ leafHash, proof, checkpoint }: Receipt, problems: ReceiptProblem[]): void {
+function checkInclusion({ leafHash, proof, checkpoint }: Receipt, problems: BodyProblem[]): void {
   attempt(problems, "proof-invalid", () =>
     verifyInclusion({
       leafHash: decodeHex(leafHash, { code: "malformed-entry" }),
@@ -175,39 +109,35 @@ function checkInclusion({ leafHash, proof, checkpoint }: Receipt, problems: Rece
 }
 
 /** B6 */
-function checkGenesis(receipt: Receipt, problems: ReceiptProblem[]): void {
-  const { entry, content, checkpoint } = receipt;
-  const isGenesis = actionOf(receipt) === "ledger.genesis";
-  if (entry.index !== 0 && !isGenesis) return;
-  const payload = content.kind === "whole" ? content.event.payload : undefined;
-  const isProper =
-    entry.index === 0 &&
-    isGenesis &&
-    entry.scheme === "control" &&
-    entry.previous === ZERO_HASH_HEX &&
-    isJsonObject(payload) &&
-    payload.origin === checkpoint.origin;
-  if (isProper) return;
-  const message =
-    entry.index === 0
-      ? "receipt: entry 0 is not the genesis of the ledger that the checkpoint names"
-      : `receipt: entry ${entry.index} is a second genesis`;
-  problems.push({ code: "genesis-malformed", error: new MalformedError("malformed-control", message) });
+function checkGenesis(receipt: Receipt, body: ExaminedBody, problems: BodyProblem[]): void {
+  const problem = genesisProblem(receipt, body);
+  if (problem === null || problems.some(({ code }) => code === "genesis-malformed")) return;
+  const error = new MalformedError("malformed-control", `receipt: entry ${receipt.entry.index} ${problem}`);
+  problems.push({ code: "genesis-malformed", error });
 }
 
-type Trust = Pick<
-  ReceiptExamination,
-  "accepted" | "authors" | "unknownAuthors" | "signatureRequired" | "authorsWithheld"
->;
+function genesisProblem({ entry, checkpoint }: Receipt, { action, control }: ExaminedBody): string | null {
+  const isGenesis = entry.scheme === "control" && action === "ledger.genesis";
+  if (entry.index !== 0) return isGenesis ? "is a second genesis" : null;
+  if (!isGenesis) return "is not the genesis of a ledger";
+  if (entry.previous !== ZERO_HASH_HEX) return "links to an entry before it";
+  // A payload that is none was reported with the event.
+  if (control?.action !== "ledger.genesis") return null;
+  if (control.payload.origin !== checkpoint.origin) return "is the genesis of another ledger than the checkpoint names";
+  return genesisLogKeys(control.payload).length === 0 ? "names no usable log key" : null;
+}
 
 interface PolicyContext {
   readonly policy: Policy;
-  readonly hash: HashName;
-  readonly problems: ReceiptProblem[];
+  readonly body: ExaminedBody;
+  readonly problems: BodyProblem[];
 }
 
 /** Stage C */
-async function checkPolicy(receipt: Receipt, context: PolicyContext): Promise<Trust> {
+async function checkPolicy(
+  receipt: Receipt,
+  context: PolicyContext,
+): Promise<Pick<ReceiptExamination, "accepted" | "authors">> {
   const { policy, problems } = context;
   const { entry, leafHash } = receipt;
   const accepted = await acceptCheckpoint(receipt, context);
@@ -218,16 +148,8 @@ async function checkPolicy(receipt: Receipt, context: PolicyContext): Promise<Tr
     problems.push({ code: "genesis-mismatch", error, expected: policy.genesis, found: leafHash });
   }
   const authors = await checkAuthors(receipt, context);
-  const signatureRequired = policy.requireSignature ? requiredSignature(receipt) : "no";
-  if (signatureRequired === "missing") {
-    const error = new PolicyError(
-      "signature-required",
-      "receipt: the policy requires an author signature, and the event has none",
-    );
-    problems.push({ code: "signature-required", error });
-  }
   if (accepted?.witnessTime != null) checkTime(entry, accepted.witnessTime, problems);
-  return { accepted, signatureRequired, ...authors };
+  return { accepted, authors };
 }
 
 /** C1 */
@@ -244,88 +166,35 @@ async function acceptCheckpoint(
   }
 }
 
-/** C4: whether the event has a member `signatures`, as far as the names tell. */
-function requiredSignature(receipt: Receipt): "no" | "present" | "missing" | "unknown" {
-  const { content, entry } = receipt;
-  const action = actionOf(receipt);
-  if (entry.scheme === "control" || action?.startsWith("ledger.") === true) return "no";
-  const names = content.kind === "whole" ? Object.keys(content.event) : content.disclosure.names;
-  if (names.includes("signatures")) return action === null ? "unknown" : "present";
-  return action === null ? "unknown" : "missing";
+/** C3 and C4 */
+async function checkAuthors(receipt: Receipt, { policy, body, problems }: PolicyContext): Promise<ReceiptAuthors> {
+  const { entry, checkpoint } = receipt;
+  const { members, withheld, hash, content } = body;
+  const isControl = entry.scheme === "control";
+  const isWithheld = (name: string): boolean => withheld.includes(name);
+  // A receipt cannot show the keys of the ledger, which sign control events.
+  const keys = isControl ? null : { origin: checkpoint.origin, pinned: policy.authors, registered: null };
+  const shown = { index: entry.index, members, isWithheld, hash, content };
+  const judged = await judgeAuthors(shown, keys, policy.requireSignature);
+  for (const finding of judged.findings) problems.push(problemOf(finding));
+  const { counted, unknown, isHidden, isOpen } = judged;
+  return {
+    counted,
+    unknown,
+    isHidden: isHidden && !isControl,
+    isOpen,
+    isControl: isControl && members.signatures !== undefined,
+  };
 }
 
-/** C3 */
-async function checkAuthors(
-  receipt: Receipt,
-  { policy, hash, problems }: PolicyContext,
-): Promise<Pick<Trust, "authors" | "unknownAuthors" | "authorsWithheld">> {
-  const { entry, content, checkpoint } = receipt;
-  const authors: PolicyAuthor[] = [];
-  const unknownAuthors: string[] = [];
-  const withheld = content.kind === "whole" ? {} : content.disclosure.digests;
-  const authorsWithheld = ["actor", "signatures"].some((name) => Object.hasOwn(withheld, name));
-  const event = content.kind === "whole" ? content.event : eventOf(content.disclosure);
-  if (entry.scheme === "control" || authorsWithheld || event === null || !Object.hasOwn(event, "signatures")) {
-    return { authors, unknownAuthors, authorsWithheld: authorsWithheld && entry.scheme !== "control" };
-  }
-  const signed = signedEventOf(event);
-  if (signed === null) return { authors, unknownAuthors, authorsWithheld };
-  const hasId = content.kind === "whole" ? signed.id !== undefined : content.disclosure.names.includes("id");
-  const authored =
-    content.kind === "whole"
-      ? ({ scheme: "event", event: signed } as const)
-      : ({ scheme: "fields", names: content.disclosure.names, digests: digestsOf(hash, content.disclosure) } as const);
-  for (const { keyId, signature } of signed.signatures ?? []) {
-    const author = policy.authors.find(
-      (known) =>
-        known.keyId === keyId &&
-        known.actor === actorIdOf(signed) &&
-        known.fromIndex <= entry.index &&
-        (known.untilIndex === null || entry.index <= known.untilIndex),
-    );
-    if (author === undefined) {
-      unknownAuthors.push(keyId);
-      continue;
-    }
-    const { algorithm, spki } = author;
-    const message = authorMessage({ origin: checkpoint.origin, algorithm, keyId, hash, ...authored });
-    const bytes = decodeBase64(signature, "malformed-signature");
-    if (hasId && (await verifySignature(algorithm, spki, message, bytes))) {
-      authors.push(author);
-      continue;
-    }
-    const why = hasId ? "does not verify" : "does not count: the event has no id";
-    const error = new VerificationError("signature-invalid", `receipt: the author signature of key ${keyId} ${why}`, {
-      details: { keyId },
-    });
-    problems.push({ code: "author-signature", error });
-  }
-  return { authors, unknownAuthors, authorsWithheld };
-}
-
-function eventOf(disclosure: Disclosure): JsonObject | null {
-  try {
-    return disclosedEvent(disclosure) as JsonObject;
-  } catch (error) {
-    // Reported by B3.
-    asTallystickError(error);
-    return null;
-  }
-}
-
-/** The event for its author signatures, if it is grammatical as far as it is shown; what is not was reported by B3. */
-function signedEventOf(event: JsonObject): Event | null {
-  try {
-    validateEvent({ ...event, action: event.action ?? "withheld" });
-  } catch (error) {
-    asTallystickError(error);
-    return null;
-  }
-  return event as unknown as Event;
+function problemOf({ code, message, found }: Finding): BodyProblem {
+  const text = `receipt: ${message}`;
+  if (code === "signature-required") return { code, error: new PolicyError("signature-required", text) };
+  return { code, error: new VerificationError("signature-invalid", text, { details: { keyId: found } }) };
 }
 
 /** C5 */
-function checkTime(entry: Entry, witnessTime: number, problems: ReceiptProblem[]): void {
+function checkTime(entry: Entry, witnessTime: number, problems: BodyProblem[]): void {
   if (parseTime(entry.time) <= (witnessTime + TIME_SKEW_SECONDS_MAX) * 1000) return;
   const expected = `at most ${TIME_SKEW_SECONDS_MAX} s after ${witnessTime}`;
   const error = new VerificationError(

@@ -1,4 +1,5 @@
 import { utf8Bytes } from "#hash-platform";
+import type { CountedAuthor } from "./author-judge.ts";
 import { CONTAINER_DEPTH_MAX, canonicalize, isJsonObject, type JsonValue, parseCanonical } from "./canonical-json.ts";
 import { type Checkpoint, parseLedgerCheckpoint } from "./checkpoint.ts";
 import { assertDigestSizes, type Disclosure, parseDisclosure } from "./commitment.ts";
@@ -8,7 +9,7 @@ import { MalformedError, VerificationError } from "./errors.ts";
 import type { Event, JsonObject } from "./event.ts";
 import { RECEIPT_BYTES_MAX } from "./limits.ts";
 import { parseNote } from "./note.ts";
-import type { Policy, PolicyAuthor, VerifiedCheckpoint } from "./policy.ts";
+import type { Policy, VerifiedCheckpoint } from "./policy.ts";
 import { examineReceipt } from "./receipt-examination.ts";
 import { parseTlogProof, type TlogProof } from "./tlog-proof.ts";
 
@@ -151,7 +152,7 @@ export interface VerifiedReceipt {
   /** The checkpoint that covers the entry, the log keys and witnesses that vouch for it, and whether these are a quorum. */
   readonly checkpoint: VerifiedCheckpoint;
   /** Pinned author keys whose signature on the event was verified. */
-  readonly authors: readonly PolicyAuthor[];
+  readonly authors: readonly CountedAuthor[];
 }
 
 /**
@@ -169,5 +170,5 @@ export async function verifyReceipt(file: Uint8Array | string, policy: Policy): 
     throw new VerificationError("verification-failed", "receipt: expected an event and an accepted checkpoint");
   }
   const { entry, leafHash } = receipt;
-  return { index: entry.index, entry, leafHash, event, withheld, checkpoint: accepted, authors };
+  return { index: entry.index, entry, leafHash, event, withheld, checkpoint: accepted, authors: authors.counted };
 }

@@ -1,0 +1,97 @@
+import type { FindingList } from "./finding-list.ts";
+import type { Policy, VerifiedCheckpoint } from "./policy.ts";
+import {
+  FINDING_CODES,
+  type Finding,
+  type Pin,
+  VERDICT_NAMES,
+  type Verdict,
+  type VerdictName,
+  type VerdictStatus,
+  type VerifyReport,
+} from "./report.ts";
+
+/** What reports of receipts and exports have in common. Normative: spec/verification.md. */
+
+export function verdict(status: VerdictStatus, basis: string, unchecked: readonly string[] = []): Verdict {
+  return { status, basis, unchecked };
+}
+
+export type Verdicts = Readonly<Record<VerdictName, Verdict>>;
+
+/** One verdict for each name. */
+export function everyVerdict(verdictOf: (name: VerdictName) => Verdict): Verdicts {
+  // One entry for each name of the closed list.
+  return Object.fromEntries(VERDICT_NAMES.map((name) => [name, verdictOf(name)] as const)) as Record<
+    VerdictName,
+    Verdict
+  >;
+}
+
+/** The verdicts as they are without findings, those failed that a finding fails. */
+export function withFindings(verdicts: Verdicts, findings: FindingList): Verdicts {
+  return everyVerdict((name) => {
+    const failure = findings.failureOf(name);
+    return failure === null ? verdicts[name] : { ...verdicts[name], status: "fail", basis: failure };
+  });
+}
+
+/** Report of a file that does not have its form: the finding fails its verdict, nothing else was looked at. */
+export function unreadableReport(
+  finding: Finding,
+  file: { readonly kind: "receipt" | "export"; readonly pin: Pin; readonly policy: Policy | null },
+): VerifyReport {
+  const failed = FINDING_CODES[finding.code];
+  const { kind, pin, policy } = file;
+  return {
+    format: "tallystick/report/v1",
+    kind,
+    ok: false,
+    conclusive: false,
+    origin: null,
+    size: 0,
+    root: null,
+    range: null,
+    pin,
+    verdicts: everyVerdict((name) =>
+      name === failed
+        ? verdict("fail", finding.message)
+        : verdict("notChecked", `the ${kind} does not have the form of one, so nothing in it was checked`),
+    ),
+    findings: [finding],
+    findingsOmitted: 0,
+    erased: { entries: 0, fields: 0 },
+    requiredMissing: missingEvidence(policy, null),
+    needsReindex: false,
+    summary: `not a valid ${kind}: ${finding.message}`,
+  };
+}
+
+/** `quorum`, if the policy names one and no accepted checkpoint reaches it. */
+export function missingEvidence(policy: Policy | null, accepted: VerifiedCheckpoint | null): string[] {
+  return policy !== null && policy.quorum !== "none" && accepted?.quorum !== true ? ["quorum"] : [];
+}
+
+export function independenceOf(policy: Policy | null, accepted: VerifiedCheckpoint | null): Verdict {
+  if (policy === null) return verdict("notEstablished", "no key is pinned, so nobody is relied upon");
+  if (accepted === null) return verdict("notEstablished", "the checkpoint is not accepted");
+  if (policy.quorum === "none")
+    return verdict("notEstablished", "nobody outside vouches: the policy asks for no witnesses");
+  const names = accepted.witnesses.map((witness) => witness.name).join(", ");
+  return accepted.quorum
+    ? verdict("pass", `witnesses of the policy cosigned the checkpoint: ${names}`)
+    : verdict("notEstablished", `the witnesses that cosigned are no quorum: ${names === "" ? "none" : names}`);
+}
+
+export function timeOf(accepted: VerifiedCheckpoint | null): Verdict {
+  if (accepted === null || accepted.witnessTime === null) {
+    return verdict("notEstablished", "no time from outside: those of the entries are the claim of the ledger");
+  }
+  return verdict("pass", `existed before ${instantOf(accepted.witnessTime)}, says a quorum of witnesses`);
+}
+
+/** Seconds since 1970 for people; a witness may state any. */
+function instantOf(seconds: number): string {
+  const date = new Date(seconds * 1000);
+  return Number.isNaN(date.getTime()) ? `second ${seconds} since 1970` : date.toISOString();
+}
