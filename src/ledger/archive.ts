@@ -15,8 +15,8 @@ export interface Archive {
     path: string,
     options?: { readonly bytesMax?: number; readonly signal?: AbortSignal },
   ): Promise<Uint8Array | undefined>;
-  /** Removes a partial tile that a full one has replaced. Absent is fine. */
-  delete(path: string): Promise<void>;
+  /** Removes the partial tiles of a tile that is full by now: everything under `<path>.p/`. Absent is fine. */
+  deletePartials(path: string): Promise<void>;
   /** Where it is, for messages: a directory or a URL without secrets. */
   readonly location: string;
 }

@@ -1,8 +1,11 @@
 import { canonicalize, type JsonValue, parseCanonical } from "../core/canonical-json.ts";
 import { parseCheckpoint } from "../core/checkpoint.ts";
+import type { Disclosure } from "../core/commitment.ts";
 import { encodeHex } from "../core/encoding.ts";
 import { parseEntry } from "../core/entry.ts";
 import { UnavailableError } from "../core/errors.ts";
+import type { JsonObject } from "../core/event.ts";
+import { formatExportHeader, formatExportLine } from "../core/export-format.ts";
 import type { LedgerState } from "../core/ledger-state.ts";
 import { parseNote } from "../core/note.ts";
 import { proveInclusion, proveRange } from "../core/proof.ts";
@@ -44,7 +47,7 @@ export async function* exportLedger(parts: ExportParts, options: ExportOptions):
   yield await headerLine(parts, { note, size, origin, selection });
   for await (const stored of selected(parts, selection)) {
     const proof = selection.filter === null ? {} : { inclusion: await inclusionOf(stored.index, size, parts) };
-    yield `${canonicalize({ entry: stored.entry, ...contentOf(stored, parts.state), ...proof })}\n`;
+    yield formatExportLine({ entry: stored.entry, ...contentOf(stored, parts.state), ...proof });
   }
 }
 
@@ -62,19 +65,21 @@ async function headerLine(
 ): Promise<string> {
   const { note, size, origin, selection } = head;
   const { first, last, filter } = selection;
-  const [genesis] = await parts.storage.readEntries(0, 1);
-  const opened = genesis === undefined ? {} : contentOf(genesis, parts.state);
-  const header: Record<string, JsonValue> = {
-    checkpoint: note,
-    format: "tallystick/export/v1",
-    genesis: { entry: genesis?.entry ?? "", ...opened, inclusion: await inclusionOf(0, size, parts) } as JsonValue,
-    origin,
-    selection:
-      filter === null ? { first, kind: "range", last } : { filter: filter as JsonValue, first, kind: "filter", last },
+  const [stored] = await parts.storage.readEntries(0, 1);
+  if (stored === undefined || stored.body === null || stored.salts === null) {
+    throw new UnavailableError("storage-corrupt", "the genesis entry is missing; run verify");
+  }
+  const genesis = {
+    entry: stored.entry,
+    event: parseCanonical(stored.body) as JsonObject,
+    salt: encodeHex(stored.salts),
+    inclusion: await inclusionOf(0, size, parts),
   };
-  if (filter === null)
-    header.proof = (await proveRange(first, last, size, parts.edge.tileReader(parts.storage))).map(encodeHex);
-  return `${canonicalize(header)}\n`;
+  const common = { checkpoint: note, genesis, origin };
+  if (filter !== null)
+    return formatExportHeader({ ...common, selection: { kind: "filter", first, last, filter: filter as JsonObject } });
+  const proof = (await proveRange(first, last, size, parts.edge.tileReader(parts.storage))).map(encodeHex);
+  return formatExportHeader({ ...common, selection: { kind: "range", first, last }, proof });
 }
 
 async function* selected(parts: ExportParts, { first, last, filter }: Selection): AsyncGenerator<StoredEntry> {
@@ -93,7 +98,10 @@ async function inclusionOf(index: number, size: number, parts: ExportParts): Pro
   return (await proveInclusion(index, size, parts.edge.tileReader(parts.storage))).map(encodeHex);
 }
 
-function contentOf(stored: StoredEntry, state: LedgerState): Record<string, JsonValue> {
+function contentOf(
+  stored: StoredEntry,
+  state: LedgerState,
+): { event: JsonValue; salt: string } | Disclosure | { erasedBy: number } {
   const { scheme } = parseEntry(stored.entry);
   if (scheme !== "fields" && stored.body !== null && stored.salts !== null)
     return { event: parseCanonical(stored.body), salt: encodeHex(stored.salts) };
@@ -105,8 +113,7 @@ function contentOf(stored: StoredEntry, state: LedgerState): Record<string, Json
       `the body of entry ${stored.index} is missing and no erasure names it; run verify`,
       { details: { index: stored.index } },
     );
-  const { names, disclosed, digests } = disclosureOf(stored, { state, disclose: undefined });
-  return { names, disclosed: disclosed as JsonValue, digests };
+  return disclosureOf(stored, { state, disclose: undefined });
 }
 
 async function* jsonLines(

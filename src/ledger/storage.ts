@@ -115,6 +115,8 @@ export interface StorageCapabilities {
   readonly synchronous: boolean;
   /** Where the ledger is, for messages and for the reader's state: an absolute path or a URL without secrets. */
   readonly location: string;
+  /** Where another reader in this process finds the same bytes, if not at `location`: a private copy, gone after `close`. */
+  readonly readLocation?: string;
 }
 
 /** Counts of the derived and side tables, so that verification can prove there is nothing else. */

@@ -1,4 +1,10 @@
-import { canonicalize, compareNames, type JsonValue, parseCanonical } from "../core/canonical-json.ts";
+import {
+  CONTAINER_DEPTH_MAX,
+  canonicalize,
+  compareNames,
+  type JsonValue,
+  parseCanonical,
+} from "../core/canonical-json.ts";
 import { cutFields, openDisclosure } from "../core/commitment.ts";
 import { encodeHex } from "../core/encoding.ts";
 import { type Entry, leafHashHex, parseCommitment, parseEntry, type Scheme } from "../core/entry.ts";
@@ -53,7 +59,7 @@ function eventOf(stored: StoredEntry, entry: Entry): Partial<Event> | null {
 
 /** Parses the stored `disclosure` column. Errors: `malformed-commitment`. */
 export function parseDisclosure(text: string): Disclosure {
-  const value = parseCanonical(text);
+  const value = parseCanonical(text, { depthMax: CONTAINER_DEPTH_MAX });
   if (
     !isRecord(value) ||
     Object.keys(value).join() !== "digests,disclosed" ||
@@ -67,7 +73,8 @@ export function parseDisclosure(text: string): Disclosure {
 }
 
 export function formatDisclosure(disclosure: Disclosure): string {
-  return canonicalize({ digests: disclosure.digests, disclosed: disclosure.disclosed });
+  const { digests, disclosed } = disclosure;
+  return canonicalize({ digests, disclosed }, { depthMax: CONTAINER_DEPTH_MAX });
 }
 
 /** Every field of a whole `fields` entry with its salt. */
