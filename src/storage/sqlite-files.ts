@@ -3,7 +3,7 @@ import { access, copyFile, mkdtemp, rm, stat, statfs } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { basename, dirname, join } from "node:path";
 import { MalformedError, PolicyError, UnavailableError } from "../core/errors.ts";
-import { connect, type SqliteDatabase, type SqliteDriver, storageError } from "./sqlite-driver.ts";
+import { connect, type SqliteDatabase, type SqliteDriver } from "./sqlite-driver.ts";
 import { APPLICATION_ID, SCHEMA_VERSION } from "./sqlite-schema.ts";
 
 /** What is at a path: nothing or an empty database, which may become a ledger, or a ledger. Anything else throws. */
@@ -64,8 +64,6 @@ function readMarks(driver: SqliteDriver, path: string): Marks {
       )
       .get() as { readonly id: number; readonly version: number; readonly rows: number };
     return { applicationId: row.id, version: row.version, schemaRows: row.rows };
-  } catch (error) {
-    throw storageError(error, path);
   } finally {
     db?.close();
   }
@@ -119,8 +117,10 @@ export function fileSize(path: string): number | undefined {
 function fileError(error: unknown, path: string): unknown {
   if (!(error instanceof Error) || !("syscall" in error)) return error;
   const code = "code" in error && typeof error.code === "string" ? error.code : "unknown";
-  if (code === "ENOTDIR")
-    return new UnavailableError("not-found", `${path} is not there: part of the path is a file`, { cause: error });
+  if (code === "ENOTDIR" || code === "ENOENT") {
+    const message = `no ledger at ${path}: there is no directory ${dirname(path)}`;
+    return new UnavailableError("not-found", message, { cause: error, details: { path, errno: code } });
+  }
   return new UnavailableError("storage-io", `${path} cannot be read (${code})`, {
     cause: error,
     details: { path, errno: code },
@@ -152,28 +152,24 @@ export async function fileSystemType(directory: string): Promise<number> {
   return (await statfs(directory)).type;
 }
 
-/** Refuses with `network-filesystem` where SQLite's shared memory and locks cannot be relied upon. */
-export async function assertLocalFileSystem(
+/** Name of the network or user-space file system that would hold `path`; undefined for a local one. Errors: `not-found`. */
+export async function networkFileSystem(
   path: string,
   typeOf: (directory: string) => Promise<number>,
-): Promise<void> {
+): Promise<string | undefined> {
   // Other platforms number their file systems per boot or not at all.
-  if (process.platform !== "linux" && typeOf === fileSystemType) return;
-  let type: number;
+  if (process.platform !== "linux" && typeOf === fileSystemType) return undefined;
   try {
-    type = await typeOf(dirname(path));
+    // 32-bit kernels report the magic number as a negative one.
+    return NETWORK_FILE_SYSTEMS.get((await typeOf(dirname(path))) >>> 0);
   } catch (error) {
     throw fileError(error, path);
   }
-  // 32-bit kernels report the magic number as a negative one.
-  const name = NETWORK_FILE_SYSTEMS.get(type >>> 0);
-  if (name === undefined) return;
-  throw new PolicyError(
-    "network-filesystem",
-    `${path} is on a network or user-space file system (${name}), where several machines could write one ledger without seeing ` +
-      "each other's locks; keep the ledger on a local disk, or set allowNetworkFileSystem if exactly one machine opens it",
-    { details: { path, fileSystem: name } },
-  );
+}
+
+/** True when nobody has the database open, and everybody who had closed it properly. */
+export function isAtRest(path: string): boolean {
+  return fileSize(`${path}-shm`) === undefined && fileSize(`${path}-wal`) === undefined;
 }
 
 /** How to open a file for reading so that nothing is written to it or beside it, and what to undo afterwards. */
@@ -189,11 +185,12 @@ export interface ReadSource {
  * - another connection has it open (there is a `-shm`): a read-only connection joins it;
  * - nobody has it open and there is no log: a read-write connection that is set to `query_only`. It makes `-wal` and
  *   `-shm` and, being the last, removes them again, which a read-only connection cannot;
- * - a log without a `-shm` (the files were copied), or a file or directory that cannot be written: a private copy in the
+ * - a log without a `-shm` (the files were copied), a file or directory that cannot be written, or `copy`: a private copy in the
  *   temporary directory. SQLite's `immutable=1` would do without the copy, but better-sqlite3 is built without URIs.
  */
-export async function readSource(path: string): Promise<ReadSource> {
+export async function readSource(path: string, { copy }: { readonly copy: boolean }): Promise<ReadSource> {
   const dispose = async (): Promise<void> => {};
+  if (copy) return copyOf(path);
   if (fileSize(`${path}-shm`) !== undefined) return { path, readonly: true, dispose };
   const writable = (await isWritable(path)) && (await isWritable(dirname(path)));
   if (writable && fileSize(`${path}-wal`) === undefined) return { path, readonly: false, dispose };

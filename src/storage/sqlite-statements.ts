@@ -49,7 +49,8 @@ export interface Statements {
   blankFilter(block: number): void;
   insertCheckpoint(size: number, note: string): void;
   insertPurge(erasure: number): void;
-  deletePurges(): void;
+  /** Removes the purges of erasures up to `last`. */
+  deletePurges(last: number): void;
   /** Erases one entry of the first `size`. */
   redact(redaction: Redaction, size: number): void;
 }
@@ -78,7 +79,7 @@ export function prepareStatements(db: SqliteDatabase): Statements {
   const blankFilter = prepare("UPDATE filters SET bits = NULL WHERE block = ? AND bits IS NOT NULL");
   const insertCheckpoint = prepare("INSERT INTO checkpoints(size, note) VALUES (?, ?)");
   const insertPurge = prepare("INSERT INTO purges(erasure) VALUES (?)");
-  const deletePurges = prepare("DELETE FROM purges");
+  const deletePurges = prepare("DELETE FROM purges WHERE erasure <= ?");
   const eraseEntry = prepare("UPDATE entries SET body = NULL, salts = NULL WHERE idx = ? RETURNING idx");
   const blankDisclosure = prepare("UPDATE disclosures SET disclosure = NULL WHERE idx = ? AND disclosure IS NOT NULL");
   const insertDisclosure = prepare("INSERT INTO disclosures(idx, disclosure) VALUES (?, ?)");
@@ -139,7 +140,7 @@ export function prepareStatements(db: SqliteDatabase): Statements {
     blankFilter: (block) => void blankFilter().run(block),
     insertCheckpoint: (size, note) => void insertCheckpoint().run(size, note),
     insertPurge: (erasure) => void insertPurge().run(erasure),
-    deletePurges: () => void deletePurges().run(),
+    deletePurges: (last) => void deletePurges().run(last),
     redact({ index, disclosure, id, erasedId: erased }, size) {
       if (index >= size || eraseEntry().get(index) === undefined) throw missing(`entry ${index} to erase`, index);
       blankDisclosure().run(index);
