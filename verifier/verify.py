@@ -1,0 +1,3208 @@
+#!/usr/bin/env python3
+"""Independent verifier for Tallystick receipts and exports, formats version 1.
+
+    verify.py FILE [--policy FILE] [--allow-self-asserted] [--json]
+
+One file, Python 3.9 or later, standard library only. It was written from the texts in spec/ alone and
+shares no code with the implementation that writes these files. Citations such as "export.md L9" name
+the rule that a line of code follows.
+
+Exit codes (verification.md 11): 0 nothing wrong and all of it conclusive, 1 a finding that fails a
+verdict, 2 wrong usage, 3 inconclusive, 4 the quorum of the policy was not reached, 5 unreadable,
+unrecognised, of a newer format, or a malformed policy, 130 interrupted.
+"""
+
+import argparse
+import base64
+import binascii
+import datetime
+import functools
+import hashlib
+import json
+import os
+import re
+import stat
+import sys
+import tempfile
+from array import array
+
+MAX_SAFE = 2 ** 53 - 1
+MAX_LINE = 34078720          # bytes of a receipt or of a line of an export, newline included
+MAX_EVENT = 16777216         # bytes of JCS(event)
+MAX_NOTE = 262144
+MAX_POLICY = 1048576
+MAX_DEPTH = 64               # an event
+MAX_DEPTH_OUTER = 68         # JSON that contains an event
+MAX_LISTED = 1000            # findings that are listed; more are counted
+
+RECEIPT_FORMAT = "tallystick/receipt/v1"
+EXPORT_FORMAT = "tallystick/export/v1"
+
+
+class Refused(Exception):
+    """Bytes that a rule refuses. The text says why."""
+
+
+class Unreadable(Exception):
+    """Exit code 5: a code of errors.md and a message."""
+
+    def __init__(self, code, message, name="MalformedError"):
+        Exception.__init__(self, message)
+        self.code, self.message, self.name = code, message, name
+
+
+def show(value, limit=120):
+    """An untrusted value for a message: printable ASCII, bounded."""
+    if not isinstance(value, str):
+        value = repr(value)
+    text = json.dumps(value[:limit])
+    text = re.sub(r"[^\x20-\x7e]", "?", text)
+    return text + ("..." if len(value) > limit else "")
+
+
+# ---------------------------------------------------------------------------------------------------
+# Canonical JSON (primitives.md 1-10)
+# ---------------------------------------------------------------------------------------------------
+
+def es_number(x):
+    """A finite double as ECMAScript prints it."""
+    if x == 0:
+        return "0"
+    sign = "-" if x < 0 else ""
+    mantissa, _, exponent = repr(abs(x)).partition("e")
+    whole, _, fraction = mantissa.partition(".")
+    digits = whole + fraction
+    point = len(whole) + int(exponent or 0)
+    bare = digits.lstrip("0")
+    point -= len(digits) - len(bare)         # the value is 0.digits * 10^point
+    digits = bare.rstrip("0")
+    count = len(digits)
+    if count <= point <= 21:
+        return sign + digits + "0" * (point - count)
+    if 0 < point <= 21:
+        return sign + digits[:point] + "." + digits[point:]
+    if -6 < point <= 0:
+        return sign + "0." + "0" * -point + digits
+    e = point - 1
+    tail = ("+" if e >= 0 else "-") + str(abs(e))
+    return sign + digits[0] + ("." + digits[1:] if count > 1 else "") + "e" + tail
+
+
+def _parse_int(text):
+    if len(text) > 17:
+        raise ValueError("number too large")
+    value = int(text)
+    if not -MAX_SAFE <= value <= MAX_SAFE:
+        raise ValueError("number too large")
+    return value
+
+
+def _parse_float(text):
+    if len(text) > 32:                       # no canonical number is that long
+        raise ValueError("number not canonical")
+    value = float(text)
+    if not -MAX_SAFE <= value <= MAX_SAFE:   # NaN and infinities fail this too
+        raise ValueError("number too large")
+    if es_number(value) != text:
+        raise ValueError("number not canonical")
+    return value
+
+
+def _parse_constant(text):
+    raise ValueError("not JSON: " + text)
+
+
+_DECODE = json.JSONDecoder(parse_int=_parse_int, parse_float=_parse_float, parse_constant=_parse_constant).decode
+# check_circular off is safe: what is encoded was parsed from text
+_ENCODE = json.JSONEncoder(ensure_ascii=False, check_circular=False, allow_nan=False, sort_keys=True,
+                           separators=(",", ":")).encode
+_encode_string = json.encoder.encode_basestring      # with its escapes that of RFC 8785
+_ASTRAL = re.compile(rb"[\xf0-\xf4]")
+
+
+def _utf16(text):
+    return text.encode("utf-16-be", "surrogatepass")
+
+
+def depth_of(value):
+    """Open arrays and objects, the outermost counts 1; a scalar has depth 0."""
+    depth = 0
+    level = [value] if isinstance(value, (dict, list)) else []
+    while level:
+        depth += 1
+        inner = []
+        for container in level:
+            items = container.values() if isinstance(container, dict) else container
+            inner.extend(item for item in items if isinstance(item, (dict, list)))
+        level = inner
+    return depth
+
+
+def _has_proto(value):
+    level = [value]
+    while level:
+        inner = []
+        for item in level:
+            if isinstance(item, dict):
+                if "__proto__" in item:
+                    return True
+                inner.extend(item.values())
+            elif isinstance(item, list):
+                inner.extend(item)
+        level = inner
+    return False
+
+
+def _jcs(value, out):
+    if isinstance(value, str):
+        out.append(_ENCODE(value))
+    elif value is True:
+        out.append("true")
+    elif value is False:
+        out.append("false")
+    elif value is None:
+        out.append("null")
+    elif isinstance(value, int):
+        out.append(str(value))
+    elif isinstance(value, float):
+        out.append(es_number(value))
+    elif isinstance(value, list):
+        out.append("[")
+        for i, item in enumerate(value):
+            if i:
+                out.append(",")
+            _jcs(item, out)
+        out.append("]")
+    else:
+        out.append("{")
+        for i, name in enumerate(sorted(value, key=_utf16)):
+            if i:
+                out.append(",")
+            out.append(_ENCODE(name))
+            out.append(":")
+            _jcs(value[name], out)
+        out.append("}")
+
+
+def jcs_text(value):
+    """JCS of a value that was parsed here, at most some dozens deep."""
+    out = []
+    _jcs(value, out)
+    return "".join(out)
+
+
+def jcs(value):
+    return jcs_text(value).encode("utf-8")
+
+
+def canonical(raw, max_depth=MAX_DEPTH_OUTER):
+    """Parses canonical JSON. Returns the value and whether the C encoder reproduces it ("plain").
+
+    A text is canonical if serialising what was parsed gives the same text; so a member named twice,
+    white space, another order, another escape or another spelling of a number all show as a difference.
+    """
+    try:
+        text = raw.decode("utf-8")
+        value = _DECODE(text)
+    except RecursionError:
+        raise Refused("JSON nested too deep")
+    except ValueError as error:
+        raise Refused("not canonical JSON: " + re.sub(r"[^\x20-\x7e]", "?", str(error))[:100])
+    if raw.count(b"{") + raw.count(b"[") > max_depth and depth_of(value) > max_depth:
+        raise Refused("JSON nested deeper than %d" % max_depth)
+    # The C encoder sorts by code point, which differs from UTF-16 only with characters above U+FFFF.
+    plain = (text.isascii() or _ASTRAL.search(raw) is None) and _ENCODE(value) == text
+    if not plain and jcs_text(value) != text:
+        raise Refused("not canonical JSON: its canonical form differs")
+    if "__proto__" in text and _has_proto(value):
+        raise Refused("a member is named __proto__")
+    return value, plain
+
+
+def is_int(value, low=0, high=MAX_SAFE):
+    return type(value) is int and low <= value <= high
+
+
+def byte_length(text):
+    return len(text) if text.isascii() else len(text.encode("utf-8"))
+
+
+HEX32 = re.compile(r"[0-9a-f]{32}").fullmatch
+_HEX = re.compile(r"(?:[0-9a-f]{2})*").fullmatch
+HEX64 = re.compile(r"[0-9a-f]{64}").fullmatch
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]").search
+_DECIMAL = re.compile(r"0|[1-9][0-9]{0,15}").fullmatch
+
+
+def is_hex64(value):
+    return type(value) is str and HEX64(value) is not None
+
+
+def is_hex32(value):
+    return type(value) is str and HEX32(value) is not None
+
+
+def decimal(text):
+    """primitives.md 12"""
+    if not _DECIMAL(text) or int(text) > MAX_SAFE:
+        raise Refused("not a decimal: " + show(text, 40))
+    return int(text)
+
+
+def base64_bytes(text):
+    """primitives.md 11"""
+    try:
+        raw = base64.b64decode(text.encode("ascii"), validate=True)
+    except (ValueError, binascii.Error):
+        raise Refused("not base64")
+    if base64.b64encode(raw).decode("ascii") != text:
+        raise Refused("base64 not canonical")
+    return raw
+
+
+_ORIGIN = re.compile(r"[\x21-\x2a\x2c-\x7e]{1,255}").fullmatch
+
+
+def is_origin(text):
+    """primitives.md 20"""
+    return (type(text) is str and _ORIGIN(text) is not None
+            and not text.startswith(("tallystick/", "cosignature/", "subtree/")))
+
+
+def real_date(year, month, day):
+    """Proleptic Gregorian calendar, years 0000-9999."""
+    if not 1 <= month <= 12 or day < 1:
+        return False
+    if month == 2:
+        leap = year % 4 == 0 and (year % 100 != 0 or year % 400 == 0)
+        return day <= (29 if leap else 28)
+    return day <= (30 if month in (4, 6, 9, 11) else 31)
+
+
+_HASHES = {"sha256": hashlib.sha256, "sha512": hashlib.sha512, "sha3-256": hashlib.sha3_256}
+_HASH_HEX = {"sha256": 64, "sha512": 128, "sha3-256": 64}
+
+
+def sha256(data):
+    return hashlib.sha256(data).digest()
+
+
+# ---------------------------------------------------------------------------------------------------
+# Tree (tree.md)
+# ---------------------------------------------------------------------------------------------------
+
+def leaf_hash(data):
+    return hashlib.sha256(b"\x00" + data).digest()
+
+
+def node_hash(left, right):
+    return hashlib.sha256(b"\x01" + left + right).digest()
+
+
+def inclusion_root(leaf, index, size, proof):
+    """The root that an inclusion proof gives, or None if its length does not fit."""
+    if not 0 <= index < size:
+        return None
+    fn, sn, r = index, size - 1, leaf
+    for p in proof:
+        if sn == 0:
+            return None
+        if fn & 1 or fn == sn:
+            r = node_hash(p, r)
+            while not fn & 1 and fn != 0:
+                fn >>= 1
+                sn >>= 1
+        else:
+            r = node_hash(r, p)
+        fn >>= 1
+        sn >>= 1
+    return r if sn == 0 else None
+
+
+class RangeRoot:
+    """Streams the leaves first..last and then gives the root of a range proof (tree.md 6).
+
+    The subtrees left of `first` are the powers of two that `first` is made of, largest first, so they
+    can stand on the stack before the leaves do. Holds at most 64 hashes besides the proof.
+    """
+
+    def __init__(self, first, proof):
+        self.first, self.proof = first, proof
+        self.stack = []
+        self.count = first
+        self.fits = True
+        for bit in range(first.bit_length() - 1, -1, -1):
+            if first >> bit & 1:
+                if len(self.stack) == len(proof):
+                    self.fits = False
+                    break
+                self.stack.append(proof[len(self.stack)])
+        self.used = len(self.stack)
+
+    def add(self, leaf):
+        stack, n = self.stack, self.count
+        if not self.fits:
+            return
+        while n & 1:
+            leaf = hashlib.sha256(b"\x01" + stack.pop() + leaf).digest()
+            n >>= 1
+        stack.append(leaf)
+        self.count += 1
+
+    def root(self, size):
+        """None if the proof does not fit."""
+        if not self.fits or not self.first < self.count <= size:
+            return None
+        ready = iter(self.stack)
+        rest = iter(self.proof[self.used:])
+
+        def walk(low, high):
+            if low >= self.count:
+                return next(rest)
+            width = high - low
+            if high <= self.count and width & (width - 1) == 0:
+                return next(ready)
+            k = 1 << (width - 1).bit_length() - 1
+            left = walk(low, low + k)
+            return node_hash(left, walk(low + k, high))
+
+        try:
+            root = walk(0, size)
+        except (StopIteration, RuntimeError):
+            return None
+        return root if next(rest, None) is None else None
+
+
+# ---------------------------------------------------------------------------------------------------
+# Ed25519 (note.md 13-16)
+# ---------------------------------------------------------------------------------------------------
+
+_P = 2 ** 255 - 19
+_L = 2 ** 252 + 27742317777372353535851937790883648493
+_D = -121665 * pow(121666, _P - 2, _P) % _P
+_D2 = 2 * _D % _P
+_SQRT_M1 = pow(2, (_P - 1) // 4, _P)
+_Y8 = int.from_bytes(bytes.fromhex("26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05"), "little")
+_SMALL_ORDER_Y = frozenset([0, 1, _P - 1, _Y8, _P - _Y8])
+
+
+def _ed_recover_x(y, sign):
+    u = (y * y - 1) % _P
+    v = (_D * y * y + 1) % _P
+    x = u * pow(v, 3, _P) * pow(u * pow(v, 7, _P), (_P - 5) // 8, _P) % _P
+    square = v * x * x % _P
+    if square != u:
+        if square != -u % _P:
+            return None
+        x = x * _SQRT_M1 % _P
+    if x == 0 and sign:
+        return None
+    return _P - x if x & 1 != sign else x
+
+
+def _ed_add(a, b):
+    """a + b, b as (Y - X, Y + X, 2dT, 2Z)"""
+    x, y, z, t = a
+    ym, yp, td, zz = b
+    m = (y - x) * ym % _P
+    n = (y + x) * yp % _P
+    c = t * td % _P
+    d = z * zz % _P
+    e, f, g, h = n - m, d - c, d + c, n + m
+    return e * f % _P, g * h % _P, f * g % _P, e * h % _P
+
+
+def _ed_double(a):
+    x, y, z, _ = a
+    aa = x * x % _P
+    bb = y * y % _P
+    h = aa + bb
+    e = h - (x + y) * (x + y) % _P
+    g = aa - bb
+    f = 2 * z * z + g
+    return e * f % _P, g * h % _P, f * g % _P, e * h % _P
+
+
+def _ed_cached(a):
+    x, y, z, t = a
+    return (y - x) % _P, (y + x) % _P, t * _D2 % _P, 2 * z % _P
+
+
+_ED_NEUTRAL = (0, 1, 1, 0)
+_ED_B = (15112221349535400772501151409588531511454012693041857206046113283949847762202,
+         4 * pow(5, _P - 2, _P) % _P)
+_ED_B = (_ED_B[0], _ED_B[1], 1, _ED_B[0] * _ED_B[1] % _P)
+
+
+def _ed_row(point):
+    """1..15 times the point, cached form, at their index"""
+    row = [None, _ed_cached(point)]
+    p = point
+    for _ in range(14):
+        p = _ed_add(p, row[1])
+        row.append(_ed_cached(p))
+    return row
+
+
+def _ed_table(point):
+    """j * 16^i * point for i below 64"""
+    table = []
+    for _ in range(64):
+        table.append(_ed_row(point))
+        for _ in range(4):
+            point = _ed_double(point)
+    return table
+
+
+_ed_base_table = []
+
+
+class Ed25519Key:
+    def __init__(self, raw):
+        if len(raw) != 32:
+            raise Refused("Ed25519 key of wrong length")
+        value = int.from_bytes(raw, "little")
+        y, sign = value & (1 << 255) - 1, value >> 255
+        if y >= _P:
+            raise Refused("Ed25519 key: y not below the prime")
+        if y in _SMALL_ORDER_Y:
+            raise Refused("Ed25519 key of small order")
+        x = _ed_recover_x(y, sign)
+        if x is None:
+            raise Refused("Ed25519 key: no point of the curve")
+        x = _P - x                              # -A
+        self.raw = raw
+        self.minus = (x, y, 1, x * y % _P)
+        self.uses = 0
+        self.table = None
+
+    def verify(self, message, signature):
+        if len(signature) != 64:
+            return False
+        r_bytes, s = signature[:32], int.from_bytes(signature[32:], "little")
+        if s >= _L:
+            return False
+        k = int.from_bytes(hashlib.sha512(r_bytes + self.raw + message).digest(), "little") % _L
+        if not _ed_base_table:
+            _ed_base_table.extend(_ed_table(_ED_B))
+        self.uses += 1
+        if self.uses == 3:                      # a key that comes again: trade memory for doublings
+            self.table = _ed_table(self.minus)
+        q = _ED_NEUTRAL
+        if self.table is None:
+            row = _ed_row(self.minus)
+            for shift in range(252, -1, -4):
+                q = _ed_double(_ed_double(_ed_double(_ed_double(q))))
+                digit = k >> shift & 15
+                if digit:
+                    q = _ed_add(q, row[digit])
+        else:
+            for row in self.table:
+                digit = k & 15
+                if digit:
+                    q = _ed_add(q, row[digit])
+                k >>= 4
+        for row in _ed_base_table:
+            digit = s & 15
+            if digit:
+                q = _ed_add(q, row[digit])
+            s >>= 4
+        x, y, z, _ = q
+        inverse = pow(z, _P - 2, _P)
+        x, y = x * inverse % _P, y * inverse % _P
+        return (y | (x & 1) << 255).to_bytes(32, "little") == r_bytes
+
+
+# ---------------------------------------------------------------------------------------------------
+# ECDSA (keys.md, signatures)
+# ---------------------------------------------------------------------------------------------------
+
+class Curve:
+    def __init__(self, p, a, b, n, gx, gy, digest):
+        self.p, self.a, self.b, self.n, self.g, self.digest = p, a, b, n, (gx, gy), digest
+        self.size = (p.bit_length() + 7) // 8
+
+    def double(self, point):
+        x, y, z = point
+        p = self.p
+        if z == 0 or y == 0:
+            return 1, 1, 0
+        yy = y * y % p
+        s = 4 * x * yy % p
+        m = (3 * x * x + self.a * pow(z, 4, p)) % p
+        x2 = (m * m - 2 * s) % p
+        return x2, (m * (s - x2) - 8 * yy * yy) % p, 2 * y * z % p
+
+    def add(self, one, two):
+        if one[2] == 0:
+            return two
+        if two[2] == 0:
+            return one
+        p = self.p
+        x1, y1, z1 = one
+        x2, y2, z2 = two
+        zz1, zz2 = z1 * z1 % p, z2 * z2 % p
+        u1, u2 = x1 * zz2 % p, x2 * zz1 % p
+        s1, s2 = y1 * zz2 * z2 % p, y2 * zz1 * z1 % p
+        h, r = (u2 - u1) % p, (s2 - s1) % p
+        if h == 0:
+            return self.double(one) if r == 0 else (1, 1, 0)
+        hh = h * h % p
+        hhh, v = h * hh % p, u1 * hh % p
+        x3 = (r * r - hhh - 2 * v) % p
+        return x3, (r * (v - x3) - s1 * hhh) % p, h * z1 * z2 % p
+
+
+_CURVES = {
+    "ecdsa-p256": Curve(
+        0xffffffff00000001000000000000000000000000ffffffffffffffffffffffff, -3,
+        0x5ac635d8aa3a93e7b3ebbd55769886bc651d06b0cc53b0f63bce3c3e27d2604b,
+        0xffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551,
+        0x6b17d1f2e12c4247f8bce6e563a440f277037d812deb33a0f4a13945d898c296,
+        0x4fe342e2fe1a7f9b8ee7eb4a7c0f9e162bce33576b315ececbb6406837bf51f5, hashlib.sha256),
+    "ecdsa-p384": Curve(
+        0xfffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffeffffffff0000000000000000ffffffff, -3,
+        0xb3312fa7e23ee7e4988e056be3f82d19181d9c6efe8141120314088f5013875ac656398d8a2ed19d2a85c8edd3ec2aef,
+        0xffffffffffffffffffffffffffffffffffffffffffffffffc7634d81f4372ddf581a0db248b0a77aecec196accc52973,
+        0xaa87ca22be8b05378eb1c71ef320ad746e1d3b628ba79b9859f741e082542a385502f25dbf55296c3a545e3872760ab7,
+        0x3617de4a96262c6f5d9e98bf9292dc29f8f41dbd289a147ce9da3113b5f0b8c00a60b1ce1d7e819d7a431d7c90ea0e5f,
+        hashlib.sha384),
+    "ecdsa-secp256k1": Curve(
+        0xfffffffffffffffffffffffffffffffffffffffffffffffffffffffefffffc2f, 0, 7,
+        0xfffffffffffffffffffffffffffffffebaaedce6af48a03bbfd25e8cd0364141,
+        0x79be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798,
+        0x483ada7726a3c4655da4fbfc0e1108a8fd17b448a68554199c47d08ffb10d4b8, hashlib.sha256),
+}
+
+
+class EcdsaKey:
+    def __init__(self, curve, raw):
+        size = curve.size
+        if len(raw) != 1 + 2 * size or raw[0] != 4:
+            raise Refused("EC point is not uncompressed")
+        x, y = int.from_bytes(raw[1:1 + size], "big"), int.from_bytes(raw[1 + size:], "big")
+        if x >= curve.p or y >= curve.p:
+            raise Refused("EC coordinate not below the prime")
+        if (y * y - (x * x * x + curve.a * x + curve.b)) % curve.p:
+            raise Refused("EC point not on the curve")
+        self.curve, self.q = curve, (x, y, 1)
+
+    def verify(self, message, signature):
+        curve, size = self.curve, self.curve.size
+        n = curve.n
+        if len(signature) != 2 * size:
+            return False
+        r, s = int.from_bytes(signature[:size], "big"), int.from_bytes(signature[size:], "big")
+        if not 1 <= r < n or not 1 <= s <= n // 2:
+            return False
+        e = int.from_bytes(curve.digest(message).digest(), "big")   # as many bits as n
+        w = pow(s, -1, n)
+        u1, u2 = e * w % n, r * w % n
+        g = (curve.g[0], curve.g[1], 1)
+        both = curve.add(g, self.q)
+        acc = (1, 1, 0)
+        for bit in range(n.bit_length() - 1, -1, -1):
+            acc = curve.double(acc)
+            pick = u1 >> bit & 1, u2 >> bit & 1
+            if pick == (1, 1):
+                acc = curve.add(acc, both)
+            elif pick == (1, 0):
+                acc = curve.add(acc, g)
+            elif pick == (0, 1):
+                acc = curve.add(acc, self.q)
+        if acc[2] == 0:
+            return False
+        inverse = pow(acc[2], -1, curve.p)
+        return acc[0] * inverse * inverse % curve.p % n == r
+
+
+# ---------------------------------------------------------------------------------------------------
+# RSA-PSS (keys.md 2-4)
+# ---------------------------------------------------------------------------------------------------
+
+def _der(data, at, tag):
+    """The content of one DER element with minimal length, and where it ends."""
+    if at + 2 > len(data) or data[at] != tag:
+        raise Refused("RSA key: not the expected DER")
+    length, at = data[at + 1], at + 2
+    if length >= 0x80:
+        count = length & 0x7f
+        if not 1 <= count <= 2 or at + count > len(data):
+            raise Refused("RSA key: DER length")
+        length, at = int.from_bytes(data[at:at + count], "big"), at + count
+        if length < (0x80 if count == 1 else 0x100):
+            raise Refused("RSA key: DER length not minimal")
+    if at + length > len(data):
+        raise Refused("RSA key: DER truncated")
+    return data[at:at + length], at + length
+
+
+def _der_positive(content):
+    if not content or content[0] & 0x80 or (len(content) > 1 and content[0] == 0 and not content[1] & 0x80):
+        raise Refused("RSA key: integer not minimal or negative")
+    return int.from_bytes(content, "big")
+
+
+class RsaPssKey:
+    def __init__(self, spki):
+        if len(spki) > 1100:
+            raise Refused("RSA key too long")
+        outer, end = _der(spki, 0, 0x30)
+        algorithm = bytes.fromhex("300d06092a864886f70d0101010500")
+        if end != len(spki) or not outer.startswith(algorithm):
+            raise Refused("RSA key: not rsaEncryption")
+        bits, end = _der(outer, len(algorithm), 0x03)
+        if end != len(outer) or bits[:1] != b"\x00":
+            raise Refused("RSA key: BIT STRING")
+        key, end = _der(bits, 1, 0x30)
+        if end != len(bits):
+            raise Refused("RSA key: trailing bytes")
+        modulus, at = _der(key, 0, 0x02)
+        exponent, end = _der(key, at, 0x02)
+        if end != len(key):
+            raise Refused("RSA key: trailing bytes")
+        self.n, self.e = _der_positive(modulus), _der_positive(exponent)
+        if not 2048 <= self.n.bit_length() <= 8192 or not self.n & 1:
+            raise Refused("RSA modulus")
+        if not 3 <= self.e <= 2 ** 32 - 1 or not self.e & 1:
+            raise Refused("RSA exponent")
+
+    def verify(self, message, signature):
+        bits = self.n.bit_length()
+        if len(signature) != (bits + 7) // 8:
+            return False
+        value = int.from_bytes(signature, "big")
+        if value >= self.n:
+            return False
+        value = pow(value, self.e, self.n)
+        em_bits = bits - 1
+        em_len = (em_bits + 7) // 8
+        if value.bit_length() > em_bits:
+            return False
+        em = value.to_bytes(em_len, "big")
+        db_len = em_len - 33
+        masked, h = em[:db_len], em[db_len:-1]
+        if em[-1] != 0xbc:
+            return False
+        mask = b"".join(sha256(h + i.to_bytes(4, "big")) for i in range((db_len + 31) // 32))[:db_len]
+        db = int.from_bytes(masked, "big") ^ int.from_bytes(mask, "big")
+        db &= (1 << 8 * db_len - (8 * em_len - em_bits)) - 1
+        db = db.to_bytes(db_len, "big")
+        if db[:db_len - 33] != bytes(db_len - 33) or db[db_len - 33] != 1:
+            return False
+        return sha256(bytes(8) + sha256(message) + db[-32:]) == h
+
+
+# ---------------------------------------------------------------------------------------------------
+# ML-DSA (FIPS 204, pure, empty context)
+# ---------------------------------------------------------------------------------------------------
+
+_Q = 8380417
+_ZETAS = [pow(1753, int(format(i, "08b")[::-1], 2), _Q) for i in range(256)]
+
+# name: k, l, tau, lambda / 4, gamma1, gamma2, beta, omega
+_ML_DSA = {
+    "ml-dsa-44": (4, 4, 39, 32, 1 << 17, (_Q - 1) // 88, 78, 80),
+    "ml-dsa-65": (6, 5, 49, 48, 1 << 19, (_Q - 1) // 32, 196, 55),
+    "ml-dsa-87": (8, 7, 60, 64, 1 << 19, (_Q - 1) // 32, 120, 75),
+}
+
+
+def _ntt(w):
+    w = list(w)
+    m, length = 0, 128
+    while length:
+        for start in range(0, 256, 2 * length):
+            m += 1
+            z = _ZETAS[m]
+            for j in range(start, start + length):
+                t = z * w[j + length] % _Q
+                w[j + length] = w[j] - t
+                w[j] += t
+        length >>= 1
+    return [x % _Q for x in w]
+
+
+def _ntt_inverse(w):
+    w = list(w)
+    m, length = 256, 1
+    while length < 256:
+        for start in range(0, 256, 2 * length):
+            m -= 1
+            z = _Q - _ZETAS[m]
+            for j in range(start, start + length):
+                t, u = w[j], w[j + length]
+                w[j] = t + u
+                w[j + length] = (t - u) * z % _Q
+        length <<= 1
+    return [8347681 * x % _Q for x in w]
+
+
+def _rej_ntt_poly(seed):
+    want = 840
+    while True:
+        stream = hashlib.shake_128(seed).digest(want)
+        out = []
+        for i in range(0, want - 2, 3):
+            z = stream[i] | stream[i + 1] << 8 | (stream[i + 2] & 0x7f) << 16
+            if z < _Q:
+                out.append(z)
+                if len(out) == 256:
+                    return out
+        want *= 2
+
+
+def _sample_in_ball(seed, tau):
+    want = 272
+    while True:
+        stream = hashlib.shake_256(seed).digest(want)
+        signs = int.from_bytes(stream[:8], "little")
+        c, at = [0] * 256, 8
+        for i in range(256 - tau, 256):
+            while at < want and stream[at] > i:
+                at += 1
+            if at == want:
+                break
+            j, at = stream[at], at + 1
+            c[i] = c[j]
+            c[j] = -1 if signs >> (i + tau - 256) & 1 else 1
+        else:
+            return c
+        want *= 2
+
+
+def _unpack(data, bits):
+    value, mask = int.from_bytes(data, "little"), (1 << bits) - 1
+    return [value >> bits * i & mask for i in range(256)]
+
+
+def _pack(values, bits):
+    total = 0
+    for i, v in enumerate(values):
+        total |= v << bits * i
+    return total.to_bytes(32 * bits, "little")
+
+
+def _decompose(r, gamma2):
+    r0 = r % (2 * gamma2)
+    if r0 > gamma2:
+        r0 -= 2 * gamma2
+    if r - r0 == _Q - 1:
+        return 0, r0 - 1
+    return (r - r0) // (2 * gamma2), r0
+
+
+class MlDsaKey:
+    def __init__(self, name, raw):
+        self.parameters = _ML_DSA[name]
+        k, l = self.parameters[:2]
+        if len(raw) != 32 + 320 * k:
+            raise Refused("ML-DSA key of wrong length")
+        self.raw = raw
+        self.expanded = None
+
+    def _expand(self):
+        k, l = self.parameters[:2]
+        rho = self.raw[:32]
+        matrix = [[_rej_ntt_poly(rho + bytes([s, r])) for s in range(l)] for r in range(k)]
+        t1 = [_ntt([x << 13 for x in _unpack(self.raw[32 + 320 * i:352 + 320 * i], 10)]) for i in range(k)]
+        self.expanded = matrix, t1, hashlib.shake_256(self.raw).digest(64)
+
+    def verify(self, message, signature):
+        k, l, tau, c_len, gamma1, gamma2, beta, omega = self.parameters
+        z_bits = gamma1.bit_length()
+        if len(signature) != c_len + l * 32 * z_bits + omega + k:
+            return False
+        c_tilde, at, z = signature[:c_len], c_len, []
+        for _ in range(l):
+            poly = [gamma1 - x for x in _unpack(signature[at:at + 32 * z_bits], z_bits)]
+            if any(abs(x) >= gamma1 - beta for x in poly):
+                return False
+            z.append(poly)
+            at += 32 * z_bits
+        y, hints, index = signature[at:], [], 0
+        for i in range(k):                       # HintBitUnpack, with all its refusals
+            end = y[omega + i]
+            if end < index or end > omega:
+                return False
+            places = y[index:end]
+            if any(places[j] >= places[j + 1] for j in range(len(places) - 1)):
+                return False
+            hints.append(frozenset(places))
+            index = end
+        if any(y[index:omega]):
+            return False
+        if self.expanded is None:
+            self._expand()
+        matrix, t1, tr = self.expanded
+        mu = hashlib.shake_256(tr + b"\x00\x00" + message).digest(64)
+        c = _ntt(_sample_in_ball(c_tilde, tau))
+        z = [_ntt(poly) for poly in z]
+        m, w1 = (_Q - 1) // (2 * gamma2), []
+        for i in range(k):
+            row, t = matrix[i], t1[i]
+            w = _ntt_inverse([(sum(row[j][x] * z[j][x] for j in range(l)) - c[x] * t[x]) % _Q for x in range(256)])
+            high = []
+            for x in range(256):
+                r1, r0 = _decompose(w[x], gamma2)
+                if x in hints[i]:
+                    r1 = (r1 + 1) % m if r0 > 0 else (r1 - 1) % m
+                high.append(r1)
+            w1.append(_pack(high, (m - 1).bit_length()))
+        return hashlib.shake_256(mu + b"".join(w1)).digest(c_len) == c_tilde
+
+
+# ---------------------------------------------------------------------------------------------------
+# Public keys (keys.md 1-3) and verifier keys (note.md 6-8)
+# ---------------------------------------------------------------------------------------------------
+
+_SPKI = {
+    "ed25519": (bytes.fromhex("302a300506032b6570032100"), 32),
+    "ecdsa-p256": (bytes.fromhex("3059301306072a8648ce3d020106082a8648ce3d030107034200"), 65),
+    "ecdsa-p384": (bytes.fromhex("3076301006072a8648ce3d020106052b81040022036200"), 97),
+    "ecdsa-secp256k1": (bytes.fromhex("3056301006072a8648ce3d020106052b8104000a034200"), 65),
+    "ml-dsa-44": (bytes.fromhex("30820532300b06096086480165030403110382052100"), 1312),
+    "ml-dsa-65": (bytes.fromhex("308207b2300b0609608648016503040312038207a100"), 1952),
+    "ml-dsa-87": (bytes.fromhex("30820a32300b060960864801650304031303820a2100"), 2592),
+    "rsa-pss": (b"", 0),
+}
+
+
+class PublicKey:
+    """A key that passed every check of its algorithm."""
+
+    def __init__(self, algorithm, raw, spki, key):
+        self.algorithm, self.raw, self.spki, self.key = algorithm, raw, spki, key
+        self.key_id = hashlib.sha256(spki).hexdigest()
+
+    def verify(self, message, signature):
+        return self.key.verify(message, signature)
+
+
+def key_from_raw(algorithm, raw):
+    if algorithm == "ed25519":
+        key = Ed25519Key(raw)
+    elif algorithm in _ML_DSA:
+        key = MlDsaKey(algorithm, raw)
+    else:
+        key = EcdsaKey(_CURVES[algorithm], raw)
+    return PublicKey(algorithm, raw, _SPKI[algorithm][0] + raw, key)
+
+
+def key_from_spki(algorithm, spki):
+    if algorithm not in _SPKI:
+        raise Refused("unknown algorithm " + show(algorithm, 40))
+    if algorithm == "rsa-pss":
+        return PublicKey(algorithm, spki, spki, RsaPssKey(spki))
+    prefix, length = _SPKI[algorithm]
+    if len(spki) != len(prefix) + length or not spki.startswith(prefix):
+        raise Refused("SPKI is not that of " + algorithm)
+    return key_from_raw(algorithm, spki[len(prefix):])
+
+
+_NOT_IN_NAME = re.compile("[+\t-\r \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]").search
+_KEY_ID8 = re.compile(r"[0-9a-f]{8}").fullmatch
+_VKEY_TYPES = {1: "ed25519", 4: "ed25519", 6: "ml-dsa-44"}
+
+
+class VKey:
+    def __init__(self, text):
+        parts = text.split("+", 2)
+        if len(parts) != 3:
+            raise Refused("vkey without two +")
+        name, key_id, encoded = parts
+        if not name or _NOT_IN_NAME(name):
+            raise Refused("vkey: name")
+        if not _KEY_ID8(key_id):
+            raise Refused("vkey: key ID")
+        data = base64_bytes(encoded)
+        if not data or data[0] not in _VKEY_TYPES:
+            raise Refused("vkey of unknown type")
+        self.text, self.name, self.type, self.raw = text, name, data[0], data[1:]
+        self.id4 = sha256(name.encode("utf-8") + b"\n" + data)[:4]
+        if self.id4.hex() != key_id:
+            raise Refused("vkey states another key ID than its own")
+        self.key = key_from_raw(_VKEY_TYPES[self.type], self.raw)
+        self.key_id = self.key.key_id
+
+
+# ---------------------------------------------------------------------------------------------------
+# Note and checkpoint (note.md, checkpoint.md)
+# ---------------------------------------------------------------------------------------------------
+
+_BELOW_SPACE = re.compile(rb"[\x00-\x09\x0b-\x1f]").search
+
+
+def parse_note(data):
+    """The text with its newline, and (name, key ID, signature) of each line."""
+    if len(data) > MAX_NOTE:
+        raise Refused("note longer than %d bytes" % MAX_NOTE)
+    try:
+        data.decode("utf-8")
+    except UnicodeDecodeError:
+        raise Refused("note is not UTF-8")
+    if _BELOW_SPACE(data):
+        raise Refused("note holds a control character")
+    if not data.endswith(b"\n"):
+        raise Refused("note does not end with a newline")
+    at = data.rfind(b"\n\n")
+    if at < 1:
+        raise Refused("note without text and blank line")
+    text, tail = data[:at + 1], data[at + 2:].decode("utf-8")
+    lines = tail.split("\n")[:-1]
+    if not 1 <= len(lines) <= 64:
+        raise Refused("note with %d signature lines" % len(lines))
+    signatures = []
+    for line in lines:
+        if not line.startswith("\u2014 "):
+            raise Refused("note: not a signature line")
+        parts = line[2:].split(" ")
+        if len(parts) != 2 or not parts[0] or _NOT_IN_NAME(parts[0]):
+            raise Refused("note: not a signature line")
+        payload = base64_bytes(parts[1])
+        if len(payload) < 5:
+            raise Refused("note: signature too short")
+        signatures.append((parts[0], payload[:4], payload[4:]))
+    return text, signatures
+
+
+class Checkpoint:
+    def __init__(self, data):
+        self.text, self.signatures = parse_note(data)
+        lines = self.text.decode("utf-8").split("\n")
+        if len(lines) != 4:
+            raise Refused("checkpoint text is not three lines")
+        self.origin = lines[0]
+        if not is_origin(self.origin):
+            raise Refused("checkpoint: origin")
+        self.size = decimal(lines[1])
+        if self.size == 0:
+            raise Refused("checkpoint of size 0")
+        self.root = base64_bytes(lines[2])
+        if len(self.root) != 32:
+            raise Refused("checkpoint: root")
+
+
+def verify_line(vkey, payload, checkpoint):
+    """The time of a signature line (0 for type 0x01), or None if it does not verify."""
+    if vkey.type == 1:
+        return 0 if vkey.key.verify(checkpoint.text, payload) else None
+    if len(payload) < 8:
+        return None
+    time, signature = int.from_bytes(payload[:8], "big"), payload[8:]
+    if time > MAX_SAFE:
+        return None
+    if vkey.type == 4:
+        message = b"cosignature/v1\ntime %d\n" % time + checkpoint.text
+    else:
+        name, origin = vkey.name.encode("utf-8"), checkpoint.origin.encode("utf-8")
+        if len(name) > 255:
+            return None
+        message = (b"subtree/v1\n\x00" + bytes([len(name)]) + name + payload[:8] + bytes([len(origin)]) + origin
+                   + bytes(8) + checkpoint.size.to_bytes(8, "big") + checkpoint.root)
+    return time if vkey.key.verify(message, signature) else None
+
+
+# ---------------------------------------------------------------------------------------------------
+# Policy (policy.md)
+# ---------------------------------------------------------------------------------------------------
+
+_POLICY_BAD_BYTE = re.compile(rb"[^\t\n\x20-\x7e\x80-\xff]").search
+_ITEM = re.compile("[^ \t]+").finditer
+
+
+class Author:
+    def __init__(self, key, actor, first, until):
+        self.key, self.actor, self.first, self.until = key, actor, first, until
+
+
+class Policy:
+    """Every violation raises Refused: malformed-policy."""
+
+    def __init__(self):
+        self.origin = None
+        self.logs = {}               # vkey text: VKey
+        self.witnesses = {}          # witness name: VKey
+        self.order = []              # (group name, k, members) as defined
+        self.quorum = None           # name, or "none"
+        self.genesis = None
+        self.ranges = {}             # vkey text: (min, max or None)
+        self.require_all = []
+        self.authors = {}            # key ID: Author
+        self.require_signature = False
+        self.lines = {}              # (name, id4): VKey
+
+    @classmethod
+    def parse(cls, data):
+        self = cls()
+        if len(data) > MAX_POLICY:
+            raise Refused("policy longer than %d bytes" % MAX_POLICY)
+        if _POLICY_BAD_BYTE(data):
+            raise Refused("policy holds a byte that is not allowed")
+        try:
+            text = data.decode("utf-8")
+        except UnicodeDecodeError:
+            raise Refused("policy is not UTF-8")
+        if not text.endswith("\n"):
+            raise Refused("policy does not end with a newline")
+        self._names, self._members, self._quorums = set(), set(), 0
+        for number, line in enumerate(text.split("\n")[:-1], 1):
+            items = [match.group() for match in _ITEM(line)]
+            try:
+                if not items:
+                    continue
+                if items[0].startswith("#"):
+                    if items[0].startswith("#tallystick"):
+                        self._directive(items, line)
+                    continue
+                self._line(items)
+            except Refused as error:
+                raise Refused("line %d: %s" % (number, error))
+        self._finish()
+        return self
+
+    @classmethod
+    def self_asserted(cls, vkeys):
+        """verification.md 6: one log line for each key, quorum none."""
+        self = cls()
+        self.quorum = "none"
+        self.origin = vkeys[0].name
+        for vkey in vkeys:
+            self.logs[vkey.text] = vkey
+            self.lines[vkey.name, vkey.id4] = vkey
+        return self
+
+    def _line(self, items):
+        word = items[0]
+        if word == "log":
+            if len(items) not in (2, 3):
+                raise Refused("log: number of items")
+            vkey = VKey(items[1])
+            if vkey.type not in (1, 6):
+                raise Refused("log key of type %d" % vkey.type)
+            if not is_origin(vkey.name):
+                raise Refused("log key: its name is no origin")
+            if self.origin is not None and vkey.name != self.origin:
+                raise Refused("log keys of two names")
+            if vkey.text in self.logs:
+                raise Refused("log key twice")
+            self.origin = vkey.name
+            self.logs[vkey.text] = vkey
+        elif word == "witness":
+            if len(items) not in (3, 4):
+                raise Refused("witness: number of items")
+            vkey = VKey(items[2])
+            if vkey.type not in (4, 6):
+                raise Refused("witness key of type %d" % vkey.type)
+            self._define(items[1])
+            self.witnesses[items[1]] = vkey
+        elif word == "group":
+            if len(items) < 4:
+                raise Refused("group: number of items")
+            members = items[3:]
+            for member in members:
+                if member not in self._names:
+                    raise Refused("group: member not defined before")
+                if member in self._members:
+                    raise Refused("a member of two groups, or twice of one")
+                self._members.add(member)
+            k = {"any": 1, "all": len(members)}.get(items[2])
+            if k is None:
+                k = decimal(items[2])
+            if not 1 <= k <= len(members):
+                raise Refused("group: k")
+            self._define(items[1])
+            self.order.append((items[1], k, members))
+        elif word == "quorum":
+            if len(items) != 2:
+                raise Refused("quorum: number of items")
+            if self.quorum is not None:
+                raise Refused("quorum twice")
+            if items[1] != "none" and items[1] not in self._names:
+                raise Refused("quorum: name not defined before")
+            self.quorum = items[1]
+        else:
+            raise Refused("unknown word " + show(word, 40))
+
+    def _define(self, name):
+        if name == "none" or name in self._names:
+            raise Refused("name %s cannot be defined" % show(name, 40))
+        self._names.add(name)
+
+    def _directive(self, items, line):
+        if items[0] != "#tallystick" or len(items) < 2:
+            raise Refused("#tallystick without a directive")
+        word, rest = items[1], items[2:]
+        if word == "genesis":
+            if len(rest) != 1 or not is_hex64(rest[0]) or self.genesis is not None:
+                raise Refused("directive genesis")
+            self.genesis = rest[0]
+        elif word == "key":
+            if len(rest) != 3 or rest[0] in self.ranges:
+                raise Refused("directive key")
+            low = decimal(rest[1])
+            high = None if rest[2] == "-" else decimal(rest[2])
+            if high is not None and low > high:
+                raise Refused("directive key: min above max")
+            self.ranges[rest[0]] = low, high
+        elif word == "require-all":
+            if not rest or self.require_all:
+                raise Refused("directive require-all")
+            self.require_all = rest
+        elif word == "author":
+            if len(rest) < 5:
+                raise Refused("directive author")
+            places = list(_ITEM(line))
+            algorithm, spki, first, until = rest[0], rest[1], rest[-2], rest[-1]
+            actor = line[places[3].end():places[-2].start()].strip(" \t")
+            key = key_from_spki(algorithm, base64_bytes(spki))
+            actor = canonical(actor.encode("utf-8"))[0]
+            if type(actor) is not str or not 1 <= byte_length(actor) <= 1024:
+                raise Refused("directive author: actor id")
+            first = decimal(first)
+            until = None if until == "-" else decimal(until)
+            if until is not None and first > until:
+                raise Refused("directive author: from above until")
+            if key.key_id in self.authors:
+                raise Refused("a key in two author lines")
+            self.authors[key.key_id] = Author(key, actor, first, until)
+        elif word == "require-signature":
+            if rest or self.require_signature:
+                raise Refused("directive require-signature")
+            self.require_signature = True
+        else:
+            raise Refused("unknown directive " + show(word, 40))
+
+    def _finish(self):
+        if not self.logs:
+            raise Refused("no log line")
+        if self.quorum is None:
+            raise Refused("no quorum line")
+        raws = set()
+        for vkey in list(self.logs.values()) + list(self.witnesses.values()):
+            if vkey.raw in raws:
+                raise Refused("a public key twice")
+            raws.add(vkey.raw)
+            if (vkey.name, vkey.id4) in self.lines:
+                raise Refused("two keys of one name and key ID")
+            self.lines[vkey.name, vkey.id4] = vkey
+        for vkey in self.witnesses.values():
+            if vkey.name == self.origin:
+                raise Refused("a witness key has the name of the log")
+        for text in list(self.ranges) + self.require_all:
+            if text not in self.logs:
+                raise Refused("a directive names a vkey without a log line")
+        for author in self.authors.values():
+            if author.key.raw in raws:
+                raise Refused("an author key is a log or witness key")
+
+    def valid_for(self, vkey, size):
+        low, high = self.ranges.get(vkey.text, (0, None))
+        return low <= size and (high is None or size <= high)
+
+    def satisfied(self, cosigned):
+        """Do these witness names satisfy the quorum?"""
+        value = {name: name in cosigned for name in self.witnesses}
+        for name, k, members in self.order:
+            value[name] = sum(value[member] for member in members) >= k
+        return value[self.quorum]
+
+
+class Acceptance:
+    """Checkpoint.md 7-12. `problem` is the first finding, as (code, message)."""
+
+    def __init__(self, checkpoint, policy):
+        self.accepted = False
+        self.quorum = False          # a quorum that the policy names is reached
+        self.time = None             # witness time
+        self.signers = []            # log keys that signed and are valid for the size
+        self.witnesses = []
+        self.problem = self._judge(checkpoint, policy)
+        self.accepted = self.problem is None
+
+    def _judge(self, checkpoint, policy):
+        if checkpoint.origin != policy.origin:
+            return "origin-mismatch", "the checkpoint is of %s, the policy of %s" % (
+                show(checkpoint.origin), show(policy.origin))
+        logs, times = {}, {}
+        of_witness = {vkey.text: name for name, vkey in policy.witnesses.items()}
+        for name, id4, payload in checkpoint.signatures:
+            vkey = policy.lines.get((name, id4))
+            if vkey is None:
+                continue
+            time = verify_line(vkey, payload, checkpoint)
+            if time is None:
+                return "checkpoint-signature", "the line of the key %s does not verify" % show(vkey.text, 80)
+            if vkey.text in policy.logs:
+                logs[vkey.text] = vkey
+            elif time > 0:
+                witness = of_witness[vkey.text]
+                times[witness] = min(time, times.get(witness, time))
+        self.signers = [v for v in logs.values() if policy.valid_for(v, checkpoint.size)]
+        if not self.signers:
+            return "checkpoint-signature", "no log key of the policy that is valid for this size signed the checkpoint"
+        for text in policy.require_all:
+            if policy.valid_for(policy.logs[text], checkpoint.size) and text not in logs:
+                return "checkpoint-signature", "the required key %s did not sign" % show(text, 80)
+        self.witnesses = sorted(times)
+        if policy.quorum != "none":
+            for time in sorted(set(times.values())):
+                if policy.satisfied({name for name, t in times.items() if t <= time}):
+                    self.quorum, self.time = True, time
+                    break
+        return None
+
+
+# ---------------------------------------------------------------------------------------------------
+# Entry (entry.md)
+# ---------------------------------------------------------------------------------------------------
+
+_ENTRY = re.compile(
+    r'\{"commitment":"(sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128}|sha3-256:[0-9a-f]{64})",'
+    r'"index":(0|[1-9][0-9]{0,15}),"previous":"([0-9a-f]{64})","scheme":"(control|event|fields)",'
+    r'"time":"(([0-9]{4})-([0-9]{2})-([0-9]{2})T(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]\.[0-9]{3}Z)","v":1\}'
+).fullmatch
+_dates = set()
+
+
+class Entry:
+    __slots__ = ("text", "commitment", "index", "previous", "scheme", "time")
+
+    def __init__(self, text):
+        match = _ENTRY(text)
+        if match is None:
+            raise Refused("not an entry text")
+        self.text = text
+        self.commitment, index, self.previous, self.scheme, self.time, year, month, day = match.groups()
+        self.index = int(index)
+        if self.index > MAX_SAFE:
+            raise Refused("index above 2^53-1")
+        date = year, month, day
+        if date not in _dates:
+            if not real_date(int(year), int(month), int(day)):
+                raise Refused("no such date")
+            if len(_dates) < 4096:
+                _dates.add(date)
+
+    @property
+    def hash_name(self):
+        return self.commitment.partition(":")[0]
+
+
+ZEROS = "0" * 64
+
+
+# ---------------------------------------------------------------------------------------------------
+# Event grammar (event.md). Each check returns None or what is wrong.
+# ---------------------------------------------------------------------------------------------------
+
+_ACTION = re.compile(r"[A-Za-z0-9_:-]+(?:\.[A-Za-z0-9_:-]+)*").fullmatch
+_OUTCOME = re.compile(r"[A-Za-z0-9_.:-]{1,64}").fullmatch
+_OCCURRED = re.compile(
+    r"([0-9]{4})-([0-9]{2})-([0-9]{2})[Tt]([0-9]{2}):([0-9]{2}):([0-9]{2})(?:\.[0-9]+)?"
+    r"(?:[Zz]|([+-])([0-9]{2}):([0-9]{2}))").fullmatch
+
+
+def is_name(value, most=256):
+    """A string of 1 to 256 bytes without control characters."""
+    return type(value) is str and 1 <= byte_length(value) <= most and _CONTROL(value) is None
+
+
+def is_string(value, low, high):
+    return type(value) is str and low <= byte_length(value) <= high
+
+
+def _check_action(value):
+    if type(value) is not str or len(value) > 128 or not _ACTION(value):
+        return "action"
+
+
+def _check_name(value):
+    if not is_name(value):
+        return "not a string of 1 to 256 bytes without control characters"
+
+
+def _check_party(value, id_bytes, more):
+    for member in value:
+        if member not in ("id", "type", "name") and member not in more:
+            return "unknown member " + show(member, 60)
+    if not is_string(value.get("id"), 1, id_bytes):
+        return "id"
+    if "type" in value and not is_name(value["type"]):
+        return "type"
+    if "name" in value and not is_string(value["name"], 0, 4096):
+        return "name"
+
+
+def _check_actor(value, chain=1):
+    if type(value) is str:
+        return None if 1 <= byte_length(value) <= 1024 else "actor: length"
+    if type(value) is not dict:
+        return "actor: neither string nor object"
+    error = _check_party(value, 1024, ("onBehalfOf",))
+    if error:
+        return "actor: " + error
+    if "onBehalfOf" in value:
+        inner = value["onBehalfOf"]
+        if chain > 16:
+            return "actor: more than 16 inside one another"
+        if type(inner) is list:
+            if not 1 <= len(inner) <= 100:
+                return "actor: onBehalfOf of wrong length"
+        else:
+            inner = [inner]
+        for actor in inner:
+            error = _check_actor(actor, chain + 1)
+            if error:
+                return error
+
+
+def _check_targets(value):
+    if type(value) is not list or len(value) > 1000:
+        return "targets: not an array of at most 1000"
+    for target in value:
+        if type(target) is not dict:
+            return "targets: not an object"
+        error = _check_party(target, 4096, ())
+        if error:
+            return "targets: " + error
+
+
+def _check_outcome(value):
+    if type(value) is not str or not _OUTCOME(value):
+        return "outcome"
+
+
+def _check_occurred(value):
+    match = _OCCURRED(value) if type(value) is str and len(value) <= 64 else None
+    if match is None:
+        return "occurredAt"
+    year, month, day, hour, minute, second = map(int, match.groups()[:6])
+    if not real_date(year, month, day) or hour > 23 or minute > 59 or second > 60:
+        return "occurredAt: no such time"
+    offset = 0
+    if match.group(7):
+        hours, minutes = int(match.group(8)), int(match.group(9))
+        if hours > 23 or minutes > 59:
+            return "occurredAt: offset"
+        offset = (60 * hours + minutes) * (-1 if match.group(7) == "-" else 1)
+    if second == 60 and (60 * hour + minute - offset) % 1440 != 1439:
+        return "occurredAt: second 60 where it cannot be"
+
+
+def _check_object(value):
+    if type(value) is not dict:
+        return "not an object"
+
+
+def _check_any(value):
+    return None
+
+
+def _check_source(value):
+    if type(value) is not dict or len(value) != 2 or "id" not in value or "counter" not in value:
+        return "source: not exactly id and counter"
+    if not is_name(value["id"]) or not is_int(value["counter"]):
+        return "source"
+
+
+def _check_signatures(value):
+    if type(value) is not list or not 1 <= len(value) <= 16:
+        return "signatures: not an array of 1 to 16"
+    for item in value:
+        if type(item) is not dict or len(item) != 2 or "keyId" not in item or "signature" not in item:
+            return "signatures: not exactly keyId and signature"
+        if not is_hex64(item["keyId"]):
+            return "signatures: keyId"
+        text = item["signature"]
+        if type(text) is not str or not 1 <= len(text) <= 8192:
+            return "signatures: signature"
+        try:
+            base64_bytes(text)
+        except Refused as error:
+            return "signatures: " + str(error)
+
+
+_MEMBERS = {
+    "action": _check_action, "actor": _check_actor, "context": _check_object, "id": _check_name,
+    "metadata": _check_object, "occurredAt": _check_occurred, "outcome": _check_outcome, "payload": _check_any,
+    "signatures": _check_signatures, "source": _check_source, "targets": _check_targets, "type": _check_name,
+}
+_CUT = ("payload", "context", "metadata")
+
+
+def is_field_name(name):
+    """commitment.md 8"""
+    if type(name) is not str:
+        return False
+    top, dot, rest = name.partition(".")
+    return top in _CUT and rest != "__proto__" if dot else name in _MEMBERS
+
+
+def event_error(event):
+    if "action" not in event:
+        return "action is missing"
+    for member, value in event.items():
+        check = _MEMBERS.get(member)
+        if check is None:
+            return "unknown member " + show(member, 60)
+        error = check(value)
+        if error:
+            return member + ": " + error if check in (_check_name, _check_object) else error
+
+
+def actor_id(actor):
+    return actor.get("id") if type(actor) is dict else actor
+
+
+# ---------------------------------------------------------------------------------------------------
+# Control events (control-events.md)
+# ---------------------------------------------------------------------------------------------------
+
+def _shape(value, required, optional=()):
+    return (type(value) is dict and all(name in value for name in required)
+            and all(name in required or name in optional for name in value))
+
+
+def _is_text(value):
+    return is_string(value, 1, 4096)
+
+
+def _is_vkey(value):
+    return _is_text(value) and _CONTROL(value) is None
+
+
+def _is_vkeys(value):
+    return type(value) is list and 1 <= len(value) <= 16 and all(_is_vkey(v) for v in value)
+
+
+def _is_note(value):
+    return is_string(value, 1, MAX_NOTE)
+
+
+def _is_rules(value):
+    return _shape(value, ("requireSignature",)) and type(value["requireSignature"]) is bool
+
+
+def ascending(names):
+    """Strictly, by UTF-16 code units."""
+    keys = [_utf16(name) for name in names]
+    return all(keys[i] < keys[i + 1] for i in range(len(keys) - 1))
+
+
+def _control_genesis(p):
+    if not _shape(p, ("commitmentHash", "limits", "lockStoreId", "logKeys", "origin", "rules", "scheme"), ("predecessor",)):
+        return "members"
+    if type(p["commitmentHash"]) is not str or p["commitmentHash"] not in _HASHES:
+        return "commitmentHash"
+    if not _shape(p["limits"], ("eventBytes",)) or not is_int(p["limits"]["eventBytes"], 1024, MAX_EVENT):
+        return "limits"
+    if not is_hex32(p["lockStoreId"]):
+        return "lockStoreId"
+    if not _is_vkeys(p["logKeys"]):
+        return "logKeys"
+    if not is_origin(p["origin"]):
+        return "origin"
+    if "predecessor" in p:
+        q = p["predecessor"]
+        if (not _shape(q, ("checkpoint", "origin", "root", "size")) or not is_origin(q["origin"])
+                or not is_hex64(q["root"]) or not is_int(q["size"], 1) or not _is_note(q["checkpoint"])):
+            return "predecessor"
+    if not _is_rules(p["rules"]):
+        return "rules"
+    if p["scheme"] not in ("event", "fields"):
+        return "scheme"
+
+
+def _control_rules(p):
+    if not _shape(p, ("rules",), ("scheme",)) or not _is_rules(p["rules"]):
+        return "rules"
+    if "scheme" in p and p["scheme"] not in ("event", "fields"):
+        return "scheme"
+
+
+def _control_key_added(p):
+    if type(p) is dict and p.get("role") == "log":
+        return None if _shape(p, ("role", "vkey")) and _is_vkey(p["vkey"]) else "members"
+    if not _shape(p, ("actor", "algorithm", "role", "spki")) or p["role"] != "author":
+        return "members"
+    if not is_string(p["actor"], 1, 1024):
+        return "actor"
+    if type(p["algorithm"]) is not str or p["algorithm"] not in _SPKI:
+        return "algorithm"
+    if not is_string(p["spki"], 1, 4096):
+        return "spki"
+    try:
+        base64_bytes(p["spki"])
+    except Refused:
+        return "spki"
+
+
+def _control_key_rotated(p):
+    if not _shape(p, ("new", "old", "role")) or p["role"] != "log" or not _is_vkey(p["new"]) or not _is_vkey(p["old"]):
+        return "members"
+
+
+def _control_key_revoked(p):
+    if type(p) is dict and p.get("role") == "author":
+        if not _shape(p, ("keyId", "reason", "role")) or not is_hex64(p["keyId"]) or not _is_text(p["reason"]):
+            return "members"
+    elif (not _shape(p, ("reason", "role", "validUntilSize", "vkey")) or p["role"] != "log" or not _is_text(p["reason"])
+          or not is_int(p["validUntilSize"]) or not _is_vkey(p["vkey"])):
+        return "members"
+
+
+def _control_erasure(p):
+    if not _shape(p, ("entries", "reason"), ("basis",)) or not _is_text(p["reason"]):
+        return "members"
+    if "basis" in p and not _is_text(p["basis"]):
+        return "basis"
+    items = p["entries"]
+    if type(items) is not list or not 1 <= len(items) <= 10000:
+        return "entries"
+    before = -1
+    for item in items:
+        if not _shape(item, ("index", "leaf"), ("fields", "idGuard", "signedIds")):
+            return "item: members"
+        if not is_int(item["index"]) or item["index"] <= before:
+            return "item: index"
+        before = item["index"]
+        if not is_hex64(item["leaf"]) or ("idGuard" in item and not is_hex64(item["idGuard"])):
+            return "item: hash"
+        if "fields" in item:
+            fields = item["fields"]
+            if (type(fields) is not list or not 1 <= len(fields) <= 1024 or not all(is_field_name(f) for f in fields)
+                    or not ascending(fields)):
+                return "item: fields"
+        if "signedIds" in item:
+            ids = item["signedIds"]
+            if type(ids) is not list or not 1 <= len(ids) <= 16 or not all(is_hex64(i) for i in ids):
+                return "item: signedIds"
+
+
+def _control_hold_placed(p):
+    if not _shape(p, ("first", "hold", "last", "reason"), ("basis",)) or not _is_text(p["reason"]) or not is_name(p["hold"]):
+        return "members"
+    if "basis" in p and not _is_text(p["basis"]):
+        return "basis"
+    if not is_int(p["first"]) or not is_int(p["last"]) or p["last"] < p["first"]:
+        return "first, last"
+
+
+def _control_hold_released(p):
+    if not _shape(p, ("hold", "reason")) or not is_name(p["hold"]) or not _is_text(p["reason"]):
+        return "members"
+
+
+def _control_anchor(p):
+    if (not _shape(p, ("kind", "note", "proof", "root", "size")) or not is_name(p["kind"], 64) or not is_hex64(p["note"])
+            or not is_hex64(p["proof"]) or not is_hex64(p["root"]) or not is_int(p["size"], 1)):
+        return "members"
+
+
+def _control_sealed(p):
+    if not _shape(p, ("logKeys", "origin")) or not _is_vkeys(p["logKeys"]) or not is_origin(p["origin"]):
+        return "members"
+
+
+def _control_recovered(p):
+    if not _shape(p, ("checkpoint", "lockStoreId", "logKeys", "lost", "reason")):
+        return "members"
+    if p["checkpoint"] is not None and not _is_note(p["checkpoint"]):
+        return "checkpoint"
+    if not is_hex32(p["lockStoreId"]) or not _is_vkeys(p["logKeys"]) or not _is_text(p["reason"]):
+        return "members"
+    lost = p["lost"]
+    if (type(lost) is not list or not 1 <= len(lost) <= 3 or any(x not in ("database", "key", "lock-store") for x in lost)
+            or not ascending(lost)):
+        return "lost"
+
+
+_CONTROL_EVENTS = {
+    "ledger.genesis": _control_genesis, "ledger.rules.changed": _control_rules, "ledger.key.added": _control_key_added,
+    "ledger.key.rotated": _control_key_rotated, "ledger.key.revoked": _control_key_revoked,
+    "ledger.erasure": _control_erasure, "ledger.hold.placed": _control_hold_placed,
+    "ledger.hold.released": _control_hold_released, "ledger.anchor": _control_anchor,
+    "ledger.epoch.sealed": _control_sealed, "ledger.recovered": _control_recovered,
+}
+
+
+def control_error(action, event):
+    """control-events.md 1 and 3, for an action of the eleven."""
+    for member in event:
+        if member not in ("action", "payload", "actor", "signatures"):
+            return "a control event has no member " + show(member, 60)
+    if "payload" not in event:
+        return "payload is missing"
+    error = _CONTROL_EVENTS[action](event["payload"])
+    return "payload: " + error if error else None
+
+
+# ---------------------------------------------------------------------------------------------------
+# Body: commitment, grammar, control payload (commitment.md; receipt.md B2-B4; export.md L5-L7)
+# ---------------------------------------------------------------------------------------------------
+
+WITHHELD = object()
+
+
+@functools.lru_cache(maxsize=64)             # the entries of one ledger have few different lists of names
+def _names_error(names):
+    """commitment.md 7-9"""
+    if not ascending(names):
+        return "names are not strictly ascending"
+    whole, cut = set(), set()
+    for name in names:
+        if not is_field_name(name):
+            return "name " + show(name, 60)
+        top, dot, _ = name.partition(".")
+        (cut if dot else whole).add(top)
+    if "action" not in whole:
+        return "action is not among the names"
+    if whole & cut:
+        return "a member stands beside its own fields"
+
+
+@functools.lru_cache(maxsize=64)
+def _encoded_names(names):
+    """JCS of the names, and for each name what the preimage of its field begins with"""
+    return jcs(list(names)), ["[" + _ENCODE(name) + "," for name in names]
+
+
+def _of_names(function, names):
+    """Through the cache unless the names are long: what is hostile must not stay in memory."""
+    return (function if sum(map(len, names)) <= 8192 else function.__wrapped__)(tuple(names))
+
+
+def disclosure_error(obj):
+    """commitment.md 7-11, but for the length of the digests."""
+    names, disclosed, digests = obj["names"], obj["disclosed"], obj["digests"]
+    if type(names) is not list or not 1 <= len(names) <= 1024 or any(type(n) is not str for n in names):
+        return "names"
+    error = _of_names(_names_error, names)
+    if error:
+        return error
+    if type(disclosed) is not dict or type(digests) is not dict:
+        return "disclosed or digests is not an object"
+    if len(disclosed) + len(digests) != len(names) or any((n in disclosed) == (n in digests) for n in names):
+        return "disclosed and digests are not together the names"
+    for pair in disclosed.values():
+        if type(pair) is not list or len(pair) != 2 or type(pair[0]) is not str or HEX32(pair[0]) is None:
+            return "a disclosed field is not salt and value"
+    for digest in digests.values():
+        if type(digest) is not str or _HEX(digest) is None:
+            return "a digest is not hex"
+
+
+def disclosed_value_error(disclosed):
+    """commitment.md 12 and 13"""
+    for name, (_, value) in disclosed.items():
+        check = _MEMBERS.get(name)
+        if check is None:
+            depth = 2
+        else:
+            depth = 1
+            error = check(value)
+            if error:
+                return show(name, 60) + ": " + error
+            if name in _CUT and type(value) is dict and value:
+                return name + ": not cut, though a non-empty object"
+        if type(value) in (dict, list) and depth + depth_of(value) > MAX_DEPTH:
+            return "nested deeper than %d" % MAX_DEPTH
+
+
+class Body:
+    """What became of the body of one entry."""
+    __slots__ = ("event", "disclosed", "names", "digests", "field_digests", "action", "commitment_ok",
+                 "grammar_ok", "control_ok", "jcs_event")
+
+
+def check_body(add, entry, obj, plain, event_bytes, raw_len, opens):
+    """B2-B4 / L5-L7. `event_bytes` is JCS(event) for the form with event, else None.
+
+    `opens` bounds the nesting: the number of { and [ in the whole line.
+    """
+    body = Body()
+    hash_name, _, expected = entry.commitment.partition(":")
+    h = _HASHES[hash_name]
+    index = entry.index
+    grammar = None
+    if event_bytes is not None:
+        event = obj["event"]
+        body.event, body.jcs_event = event, event_bytes
+        body.disclosed = body.names = body.digests = body.field_digests = None
+        found = h(b"tallystick/v1/" + entry.scheme.encode() + b"\n" + bytes.fromhex(obj["salt"]) + event_bytes).hexdigest()
+        if len(event_bytes) > MAX_EVENT:
+            grammar = "larger than %d bytes" % MAX_EVENT
+        elif opens > MAX_DEPTH and depth_of(event) > MAX_DEPTH:
+            grammar = "nested deeper than %d" % MAX_DEPTH
+        else:
+            grammar = event_error(event)
+        action = event.get("action")
+    else:
+        names, disclosed, digests = obj["names"], obj["disclosed"], obj["digests"]
+        body.event = body.jcs_event = None
+        body.names, body.disclosed, body.digests = names, disclosed, digests
+        encode = _ENCODE if plain else jcs_text
+        all_names, heads = _of_names(_encoded_names, names)
+        parts = []
+        for name, head in zip(names, heads):
+            pair = disclosed.get(name)
+            if pair is None:
+                parts.append(bytes.fromhex(digests[name]))
+            else:
+                salt, value = pair
+                text = _encode_string(value) if type(value) is str else encode(value)
+                preimage = (head + text + "]").encode("utf-8")
+                parts.append(h(b"tallystick/v1/field\n" + bytes.fromhex(salt) + preimage).digest())
+        body.field_digests = parts
+        found = h(b"tallystick/v1/fields\n" + all_names + b"\n" + b"".join(parts)).hexdigest()
+        grammar = disclosed_value_error(disclosed)
+        if grammar is None and raw_len > MAX_EVENT and len(jcs(reassemble(disclosed))) > MAX_EVENT:
+            grammar = "larger than %d bytes" % MAX_EVENT
+        action = disclosed["action"][1] if "action" in disclosed else WITHHELD
+    body.action = action
+    body.commitment_ok = found == expected
+    if not body.commitment_ok:
+        add("commitment-mismatch", "the content gives another commitment than the entry states", index,
+            entry.commitment, hash_name + ":" + found)
+    body.grammar_ok = grammar is None
+    if grammar is not None:
+        add("body-malformed", "the body is against event.md: " + grammar, index)
+    body.control_ok = True
+    if action is not WITHHELD:
+        steering = type(action) is str and action in _CONTROL_EVENTS
+        if steering != (entry.scheme == "control"):
+            body.control_ok = False
+            add("control-scheme", "action %s under the scheme %s" % (show(action, 128), entry.scheme), index)
+        elif steering:
+            error = control_error(action, body.event)
+            if error:
+                body.control_ok = False
+                code = "genesis-malformed" if action == "ledger.genesis" else "control-malformed"
+                add(code, "%s: %s" % (action, error), index)
+    return body
+
+
+def reassemble(disclosed):
+    out = {}
+    for name, (_, value) in disclosed.items():
+        top, dot, rest = name.partition(".")
+        if dot:
+            out.setdefault(top, {})[rest] = value
+        else:
+            out[name] = value
+    return out
+
+
+# ---------------------------------------------------------------------------------------------------
+# Author signatures (keys.md 13-22)
+# ---------------------------------------------------------------------------------------------------
+
+class AuthorResult:
+    __slots__ = ("counted", "pinned", "findings", "unknown", "note")
+
+    def __init__(self):
+        self.counted = 0             # signatures that count
+        self.pinned = 0              # of them, by keys of the policy
+        self.findings = []           # (code, message)
+        self.unknown = []            # key IDs found nowhere
+        self.note = None             # what could not be looked at
+
+
+def author_signatures(origin, entry, body, policy, registrations, names_unregistered):
+    """keys.md 17-20. `registrations` finds a key of the ledger, or is None."""
+    result = AuthorResult()
+    if body.event is not None:
+        source = body.event
+        if "signatures" not in source:
+            return result
+        signatures, actor, has_id = source["signatures"], source.get("actor"), "id" in source
+    else:
+        if "signatures" not in body.names:
+            return result
+        withheld = [m for m in ("signatures", "actor") if m in body.digests]
+        if withheld:
+            result.note = "signatures not looked at: %s withheld" % " and ".join(withheld)
+            return result
+        signatures = body.disclosed["signatures"][1]
+        actor = body.disclosed["actor"][1] if "actor" in body.disclosed else None
+        has_id = "id" in body.names
+    if _check_signatures(signatures) or (actor is not None and _check_actor(actor)):
+        result.note = "signatures not looked at: the body is malformed"
+        return result
+    actor = actor_id(actor)
+    digest = None
+    for item in signatures:
+        key_id = item["keyId"]
+        key, pinned = None, False
+        if actor is not None:
+            line = policy.authors.get(key_id) if policy else None
+            if line and line.actor == actor and line.first <= entry.index and (line.until is None or entry.index <= line.until):
+                key, pinned = line.key, True
+            elif registrations is not None:
+                key = registrations(key_id, actor, entry.index)
+        if key is None:
+            if names_unregistered:
+                result.findings.append(("author-unregistered", "a signature by the key %s, which is not registered for this actor here" % key_id))
+            else:
+                result.unknown.append(key_id)
+            continue
+        if not has_id:
+            result.findings.append(("author-signature", "a signed event without id"))
+            continue
+        if digest is None:
+            digest = _author_digest(entry, body)
+        message = "\n".join(("tallystick/v1/author", origin, key.algorithm, key_id, entry.scheme, digest)).encode("utf-8")
+        if key.verify(message, base64_bytes(item["signature"])):
+            result.counted += 1
+            result.pinned += pinned
+        else:
+            result.findings.append(("author-signature", "the signature by the key %s does not verify" % key_id))
+    return result
+
+
+def _author_digest(entry, body):
+    if body.event is not None:
+        return hashlib.sha256(jcs({m: v for m, v in body.event.items() if m != "signatures"})).hexdigest()
+    names, parts = [], []
+    for name, part in zip(body.names, body.field_digests):
+        if name != "signatures":
+            names.append(name)
+            parts.append(part)
+    h = _HASHES[entry.hash_name]
+    return h(b"tallystick/v1/fields\n" + jcs(names) + b"\n" + b"".join(parts)).hexdigest()
+
+
+# ---------------------------------------------------------------------------------------------------
+# Report (verification.md, findings.md)
+# ---------------------------------------------------------------------------------------------------
+
+VERDICTS = ("integrity", "order", "authenticity", "completeness", "independence", "time")
+
+FAILS = {}
+for _verdict, _codes in {
+    "integrity": "entry-malformed commitment-mismatch body-missing body-malformed body-after-erasure field-after-erasure "
+                 "erasure-void erased-under-hold control-body-missing control-scheme control-malformed "
+                 "erased-id-mismatch id-repeated stored-garbage proof-invalid file-malformed schema-altered",
+    "order": "index-mismatch previous-mismatch time-backwards",
+    "authenticity": "genesis-malformed genesis-mismatch origin-mismatch checkpoint-malformed checkpoint-signature "
+                    "key-event-invalid key-continuity-broken key-disowned author-signature author-unregistered "
+                    "signature-required rules-weakened",
+    "completeness": "entry-missing checkpoint-root checkpoint-beyond expected-root expected-beyond after-seal "
+                    "source-gap source-repeated",
+    "time": "time-after-evidence",
+}.items():
+    for _code in _codes.split():
+        FAILS[_code] = _verdict
+
+
+class Report:
+    def __init__(self, kind, pin):
+        self.kind, self.pin = kind, pin
+        self.findings, self.omitted, self.failed = [], 0, set()
+        self.status = {v: "notChecked" for v in VERDICTS}
+        self.basis = {v: "" for v in VERDICTS}
+        self.unchecked = {v: [] for v in VERDICTS}
+        self.origin = self.size = self.root = self.range = None
+        self.erased = {"entries": 0, "fields": 0}
+        self.inconclusive = pin == "none"    # exit 3
+        self.quorum_missing = False          # exit 4
+        self.entry = None                    # of a receipt
+        self.checked = 0                     # lines of an export
+
+    def add(self, code, message, index=None, expected=None, found=None, evidence=None):
+        self.failed.add(FAILS[code])
+        if len(self.findings) >= MAX_LISTED:
+            self.omitted += 1
+            return
+        finding = {"code": code}
+        for name, value in (("evidence", evidence), ("expected", expected), ("found", found), ("index", index), ("message", message)):
+            if value is not None:
+                finding[name] = value
+        self.findings.append(finding)
+
+    def set(self, verdict, status, basis):
+        self.status[verdict], self.basis[verdict] = status, basis
+
+    def stop(self, why):
+        """Every verdict that no finding fails was not looked at."""
+        for verdict in VERDICTS:
+            self.set(verdict, "notChecked", why)
+        return self.finish()
+
+    def finish(self):
+        if self.kind == "export":
+            self.findings.sort(key=lambda f: f.get("index", -1))
+        for verdict in self.failed:
+            self.status[verdict] = "fail"
+            codes = sorted({f["code"] for f in self.findings if FAILS[f["code"]] == verdict})
+            self.basis[verdict] = "findings: " + (", ".join(codes) if codes else "not listed")
+        return self
+
+    @property
+    def exit_code(self):
+        if self.failed:
+            return 1
+        if self.quorum_missing:
+            return 4
+        return 3 if self.inconclusive else 0
+
+    def summary(self):
+        return " \u00b7 ".join("%s %s" % (v, self.status[v]) for v in VERDICTS)
+
+    def as_json(self):
+        return {
+            "conclusive": not self.inconclusive, "erased": self.erased, "findings": self.findings,
+            "findingsOmitted": self.omitted, "format": "tallystick/report/v1", "kind": self.kind, "needsReindex": False,
+            "ok": not self.failed, "origin": self.origin, "pin": self.pin, "range": self.range,
+            "requiredMissing": ["quorum"] if self.quorum_missing else [], "root": self.root, "size": self.size, "summary": self.summary(),
+            "verdicts": {v: {"basis": self.basis[v], "status": self.status[v], "unchecked": self.unchecked[v]} for v in VERDICTS},
+        }
+
+    def as_text(self):
+        out = []
+        head = self.kind
+        if self.origin is not None:
+            head += " of %s, tree of %d, root %s" % (self.origin, self.size, self.root)
+        out.append(head)
+        if self.entry is not None:
+            out.append("entry %d of %s, scheme %s" % (self.entry.index, self.entry.time, self.entry.scheme))
+        if self.kind == "export" and self.checked:
+            out.append("%d lines read%s" % (self.checked, ", entries %d to %d" % tuple(self.range) if self.range else ", whole ledger"))
+        if self.erased["entries"] or self.erased["fields"]:
+            out.append("erased: %d entries, %d fields" % (self.erased["entries"], self.erased["fields"]))
+        out.append("pin: " + self.pin)
+        out.append("")
+        for f in self.findings:
+            place = "entry %d: " % f["index"] if "index" in f else ""
+            out.append("FINDING %s: %s%s" % (f["code"], place, f["message"]))
+            for name in ("expected", "found", "evidence"):
+                if name in f:
+                    out.append("    %-9s %s" % (name, f[name]))
+        if self.omitted:
+            out.append("and %d more findings" % self.omitted)
+        if self.findings:
+            out.append("")
+        for v in VERDICTS:
+            out.append("%-13s %-15s %s" % (v, self.status[v], self.basis[v]))
+            for line in self.unchecked[v]:
+                out.append("%-13s %-15s unchecked: %s" % ("", "", line))
+        out.append("")
+        out.append(self.summary())
+        out.append("exit %d" % self.exit_code)
+        return "\n".join(out) + "\n"
+
+
+def utc(seconds):
+    try:
+        moment = datetime.datetime(1970, 1, 1) + datetime.timedelta(seconds=seconds)
+    except OverflowError:
+        return None
+    return moment.isoformat(timespec="seconds")
+
+
+def latest_time(acceptance):
+    """The latest entry time that the witness time allows, as text, or None for no bound (entry.md 9)."""
+    if acceptance is None or not acceptance.accepted or acceptance.time is None:
+        return None
+    limit = utc(acceptance.time + 300)
+    return limit + ".000Z" if limit else None
+
+
+def outside_verdicts(report, policy, acceptance):
+    """Independence and time, the same for both kinds of file."""
+    if policy is None:
+        why = "no policy is pinned, so no signature was checked"
+        report.set("independence", "notEstablished", why)
+        report.set("time", "notEstablished", why)
+        return
+    if not acceptance.accepted:
+        report.set("independence", "notEstablished", "the checkpoint is not accepted under the policy")
+        report.set("time", "notEstablished", "the checkpoint is not accepted under the policy")
+    elif policy.quorum == "none":
+        why = "quorum none: nobody outside vouches"
+        report.set("independence", "notEstablished", why)
+        report.set("time", "notEstablished", why)
+    elif acceptance.quorum:
+        names = ", ".join(show(n, 60) for n in acceptance.witnesses)
+        report.set("independence", "pass", "the quorum is reached; cosigned by " + names)
+        report.set("time", "pass", "existed before %s, by the clocks of the witnesses"
+                   % ((utc(acceptance.time) or "second %d" % acceptance.time) + ("Z" if utc(acceptance.time) else "")))
+    else:
+        report.quorum_missing = True
+        why = "the quorum that the policy names was not reached"
+        report.set("independence", "notEstablished", why)
+        report.set("time", "notEstablished", why)
+
+
+# ---------------------------------------------------------------------------------------------------
+# Receipt (receipt.md)
+# ---------------------------------------------------------------------------------------------------
+
+_FORM_EVENT = ("entry", "event", "format", "proof", "salt")
+_FORM_FIELDS = ("digests", "disclosed", "entry", "format", "names", "proof")
+
+
+def parse_tlog_proof(text):
+    """receipt.md 6: index, hashes, note bytes"""
+    if "\r" in text:
+        raise Refused("proof holds a carriage return")
+    head, blank, note = text.partition("\n\n")
+    lines = head.split("\n")
+    if not blank or lines[0] != "c2sp.org/tlog-proof@v1" or len(lines) < 2 or not lines[1].startswith("index "):
+        raise Refused("proof: not a tlog-proof")
+    index = decimal(lines[1][6:])
+    if len(lines) > 66:
+        raise Refused("proof: more than 64 hashes")
+    hashes = [base64_bytes(line) for line in lines[2:]]
+    if any(len(h) != 32 for h in hashes):
+        raise Refused("proof: not a hash")
+    return index, hashes, note.encode("utf-8")
+
+
+def verify_receipt(first, parsed, trailing, policy, pin):
+    """`first` is the first line with its newline, `parsed` (value, plain) or the reason why not,
+    `trailing` whether bytes follow it."""
+    report = Report("receipt", pin)
+    add = report.add
+    obj = parsed[0] if type(parsed) is tuple else None
+    # Stage A: the first failure is the only finding
+    error = None
+    if len(first) > MAX_LINE:
+        error = "longer than %d bytes" % MAX_LINE
+    elif not first.endswith(b"\n"):
+        error = "does not end with a newline"
+    elif trailing:
+        error = "bytes after the first line"
+    elif obj is None:
+        error = parsed
+    elif tuple(obj) not in (_FORM_EVENT, _FORM_FIELDS):
+        error = "its members are not those of a receipt"
+    elif obj["format"] != RECEIPT_FORMAT:
+        error = "format " + show(obj["format"], 60)
+    elif type(obj["entry"]) is not str or type(obj["proof"]) is not str:
+        error = "entry or proof is not a string"
+    elif "event" in obj:
+        if type(obj["event"]) is not dict or not is_hex32(obj["salt"]):
+            error = "event or salt"
+    else:
+        error = disclosure_error(obj)
+    if error is None:
+        try:
+            proof_index, hashes, note = parse_tlog_proof(obj["proof"])
+        except Refused as refused:
+            error = str(refused)
+    if error:
+        add("file-malformed", error)
+        return report.stop("the file is malformed")
+    try:
+        checkpoint = Checkpoint(note)
+    except Refused as refused:
+        add("checkpoint-malformed", str(refused))
+        return report.stop("the checkpoint is malformed")
+    report.origin, report.size, report.root = checkpoint.origin, checkpoint.size, checkpoint.root.hex()
+    try:
+        entry = Entry(obj["entry"])
+    except Refused as refused:
+        add("entry-malformed", str(refused))
+        return report.stop("the entry is malformed")
+    report.entry = entry
+    error = None
+    if ("event" in obj) == (entry.scheme == "fields"):
+        error = "the form does not go with the scheme %s" % entry.scheme
+    elif "event" not in obj and any(len(d) != _HASH_HEX[entry.hash_name] for d in obj["digests"].values()):
+        error = "a digest of wrong length"
+    if error:
+        add("file-malformed", error)
+        return report.stop("the file is malformed")
+
+    # Stage B: every check
+    index = entry.index
+    leaf = leaf_hash(entry.text.encode("ascii"))
+    placed = index == proof_index and index < checkpoint.size
+    if not placed:
+        add("proof-invalid", "entry index %d, index of the proof %d, size of the checkpoint %d" % (index, proof_index, checkpoint.size), index)
+    event_bytes = None
+    if "event" in obj:
+        event_bytes = _ENCODE(obj["event"]).encode("utf-8") if parsed[1] else jcs(obj["event"])
+    body = check_body(add, entry, obj, parsed[1], event_bytes, len(first), first.count(b"{") + first.count(b"["))
+    if placed:
+        root = inclusion_root(leaf, index, checkpoint.size, hashes)
+        if root != checkpoint.root:
+            add("proof-invalid", "the inclusion proof does not give the root of the checkpoint", index,
+                checkpoint.root.hex(), root.hex() if root else None)
+    genesis_bad = any(f["code"] == "genesis-malformed" for f in report.findings)
+    if index == 0:
+        error = None
+        if entry.scheme != "control" or body.action != "ledger.genesis":
+            error = "entry 0 is not a ledger.genesis of scheme control"
+        elif entry.previous != ZEROS:
+            error = "previous of entry 0 is not 64 zeros"
+        elif body.control_ok:
+            payload = body.event["payload"]
+            if payload["origin"] != checkpoint.origin:
+                error = "the origin of genesis is %s" % show(payload["origin"])
+            elif not usable_log_keys(payload["logKeys"], checkpoint.origin):
+                error = "none of the log keys of genesis is usable"
+            if payload["commitmentHash"] != entry.hash_name:       # control-events.md 6
+                add("commitment-mismatch", "the entry names another hash than genesis", 0, payload["commitmentHash"], entry.hash_name)
+        if error and not genesis_bad:
+            add("genesis-malformed", error, 0)
+    elif entry.scheme == "control" and body.action == "ledger.genesis" and not genesis_bad:
+        add("genesis-malformed", "a ledger.genesis at another index than 0", index)
+    if (entry.scheme == "control" and body.action == "ledger.anchor" and body.control_ok
+            and body.event["payload"]["size"] > index):            # control-events.md 15
+        add("control-malformed", "an anchored size above the index of the event", index)
+
+    # Stage C
+    acceptance, undecided = None, False
+    if policy is not None:
+        acceptance = Acceptance(checkpoint, policy)
+        if acceptance.problem:
+            add(*acceptance.problem)
+        if index == 0 and policy.genesis is not None and leaf.hex() != policy.genesis:
+            add("genesis-mismatch", "entry 0 is not the pinned one", 0, policy.genesis, leaf.hex(), "pinned genesis")
+        signed = AuthorResult()
+        if entry.scheme != "control":
+            signed = author_signatures(checkpoint.origin, entry, body, policy, None, False)
+            for code, message in signed.findings:
+                add(code, message, index)
+            if signed.note:
+                report.unchecked["authenticity"].append(signed.note)
+            for key_id in signed.unknown:
+                report.unchecked["authenticity"].append("signature by the key %s, which the policy does not name for this actor and index" % key_id)
+        elif "signatures" in body.event:
+            report.unchecked["authenticity"].append("signatures of the control event: a receipt cannot show the ledger's keys")
+        if policy.require_signature:
+            has = "signatures" in (body.event if body.event is not None else body.names)
+            needs = body.action is WITHHELD or not (type(body.action) is str and body.action.startswith("ledger."))
+            if needs and not has and body.action is not WITHHELD:
+                add("signature-required", "the policy asks for an author signature", index)
+            elif needs and not signed.pinned and not signed.findings:
+                undecided = True
+                report.unchecked["authenticity"].append(
+                    "action is withheld: whether a signature is needed" if body.action is WITHHELD and not has
+                    else "the author signature that the policy asks for")
+        limit = latest_time(acceptance)
+        if limit is not None and entry.time > limit:
+            add("time-after-evidence", "the entry time is more than 300 s after the witness time", index, "at most " + limit, entry.time,
+                "cosignatures of the checkpoint of size %d" % checkpoint.size)
+
+    # Verdicts (receipt.md 7)
+    report.set("integrity", "pass", "commitment and inclusion under the root of the checkpoint")
+    if body.digests:
+        report.unchecked["integrity"].append("%d withheld fields" % len(body.digests))
+    report.set("order", "notChecked", "one entry")
+    report.set("completeness", "notChecked", "one entry")
+    if policy is None:
+        report.set("authenticity", "notEstablished", "no policy is pinned, so no signature was checked")
+    elif undecided:
+        report.inconclusive = True
+        report.set("authenticity", "notEstablished", "no author signature of a pinned key was verified")
+    else:
+        basis = "the checkpoint is signed under the pinned policy"
+        if policy.genesis is None:
+            basis += "; genesis not pinned"
+        if signed.pinned:
+            basis += "; %d author signature%s by pinned keys" % (signed.pinned, "s" if signed.pinned > 1 else "")
+        report.set("authenticity", "pass", basis)
+    outside_verdicts(report, policy, acceptance)
+    return report.finish()
+
+
+# ---------------------------------------------------------------------------------------------------
+# Keys of the ledger (keys.md 7-12)
+# ---------------------------------------------------------------------------------------------------
+
+def usable_log_keys(texts, origin):
+    out = []
+    for text in texts:
+        try:
+            vkey = VKey(text)
+        except Refused:
+            continue
+        if vkey.type in (1, 6) and vkey.name == origin:
+            out.append(vkey)
+    return out
+
+
+class LedgerKeys:
+    """Replay of key events in order of index."""
+
+    def __init__(self, origin, genesis_keys):
+        self.origin = origin
+        self.in_force = {}           # key ID: VKey
+        self.named = {}              # (id4, type): raw key
+        self.log_ids = set()
+        self.authors = {}            # key ID: [PublicKey, actor, registered at, revoked at or None]
+        self.revoked = {}            # key ID of a log key: smallest validUntilSize
+        for vkey in self._usable(genesis_keys):
+            self._name(vkey)
+            self.in_force[vkey.key_id] = vkey
+
+    def _usable(self, texts):
+        out, named = [], dict(self.named)
+        for vkey in usable_log_keys(texts, self.origin):
+            if named.setdefault((vkey.id4, vkey.type), vkey.raw) == vkey.raw:
+                out.append(vkey)
+        return out
+
+    def _name(self, vkey):
+        self.named[vkey.id4, vkey.type] = vkey.raw
+        self.log_ids.add(vkey.key_id)
+
+    def author(self, key_id, actor, index):
+        found = self.authors.get(key_id)
+        if found and found[1] == actor and found[2] < index and (found[3] is None or index <= found[3]):
+            return found[0]
+        return None
+
+    def apply(self, entry, event):
+        """Returns (error or None, continuity broken, new keys)."""
+        action, p = event["action"], event["payload"]
+        bare = {m: v for m, v in event.items() if m != "signatures"}
+        message = "\n".join(("tallystick/v1/key", self.origin, action, str(entry.index), entry.previous,
+                             hashlib.sha256(jcs(bare)).hexdigest())).encode("utf-8")
+        signatures = [(i["keyId"], base64_bytes(i["signature"])) for i in event.get("signatures", ())]
+
+        def signed(key):
+            if isinstance(key, VKey):
+                key = key.key
+            return any(i == key.key_id and key.verify(message, s) for i, s in signatures)
+
+        def signed_in_force():
+            return any(signed(v) for v in self.in_force.values())
+
+        def one(text):
+            usable = self._usable([text])
+            return usable[0] if usable else None
+
+        if action == "ledger.key.added" and p["role"] == "author":
+            try:
+                key = key_from_spki(p["algorithm"], base64_bytes(p["spki"]))
+            except Refused as error:
+                return "the SPKI is refused: %s" % error, False, ()
+            if key.key_id in self.authors:
+                return "the author key was registered before", False, ()
+            if key.key_id in self.log_ids:
+                return "the author key is a log key", False, ()
+            if not signed_in_force() or not signed(key):
+                return "a signature is missing or does not verify", False, ()
+            self.authors[key.key_id] = [key, p["actor"], entry.index, None]
+        elif action == "ledger.key.added":
+            new = one(p["vkey"])
+            if new is None or new.key_id in self.authors:
+                return "the new log key is not usable", False, ()
+            if not signed_in_force() or not signed(new):
+                return "a signature is missing or does not verify", False, ()
+            self._name(new)
+            self.in_force[new.key_id] = new
+        elif action == "ledger.key.rotated":
+            old, new = one(p["old"]), one(p["new"])
+            if old is None or new is None or new.key_id in self.authors:
+                return "a log key is not usable", False, ()
+            if old.key_id not in self.in_force:
+                return "the old key is not in force", False, ()
+            if not signed(old) or not signed(new):
+                return "a signature is missing or does not verify", False, ()
+            del self.in_force[old.key_id]
+            self._name(new)
+            self.in_force[new.key_id] = new
+        elif action == "ledger.key.revoked" and p["role"] == "log":
+            gone = one(p["vkey"])
+            if gone is None:
+                return "the log key is not usable", False, ()
+            if not signed_in_force():
+                return "a signature is missing or does not verify", False, ()
+            self.in_force.pop(gone.key_id, None)
+            size = p["validUntilSize"]
+            self.revoked[gone.key_id] = min(size, self.revoked.get(gone.key_id, size))
+        elif action == "ledger.key.revoked":
+            found = self.authors.get(p["keyId"])
+            if found is None or found[3] is not None:
+                return "the author key is not registered, or was revoked before", False, ()
+            if not signed_in_force():
+                return "a signature is missing or does not verify", False, ()
+            found[3] = entry.index
+        else:                                                       # ledger.recovered
+            new = self._usable(p["logKeys"])
+            if not new or any(v.key_id in self.authors for v in new):
+                return "none of the new log keys is usable", False, ()
+            if not all(signed(v) for v in new):
+                return "a signature is missing or does not verify", False, ()
+            if all(v.key_id in self.in_force for v in new):
+                return None, False, ()
+            broken = not signed_in_force()
+            self.in_force = {}
+            for vkey in new:
+                self._name(vkey)
+                self.in_force[vkey.key_id] = vkey
+            return None, broken, new
+        return None, False, ()
+
+
+# ---------------------------------------------------------------------------------------------------
+# Small stores that keep memory bounded
+# ---------------------------------------------------------------------------------------------------
+
+class Repeats:
+    """Finds strings that were added twice. 24 bytes each; beyond a bound they go to temporary files."""
+
+    BUCKETS, IN_MEMORY = 64, 48 << 20
+
+    def __init__(self):
+        self.key = os.urandom(16)
+        self.buckets = [bytearray() for _ in range(self.BUCKETS)]
+        self.files = None
+        self.held = 0
+
+    def add(self, text, index):
+        digest = hashlib.blake2b(text.encode("utf-8"), digest_size=16, key=self.key).digest()
+        self.buckets[digest[0] & 63] += digest + index.to_bytes(8, "big")
+        self.held += 24
+        if self.held > self.IN_MEMORY:
+            if self.files is None:
+                self.files = [tempfile.TemporaryFile() for _ in range(self.BUCKETS)]
+            for bucket, file in zip(self.buckets, self.files):
+                file.write(bucket)
+                bucket.clear()
+            self.held = 0
+
+    def repeated(self):
+        """(later index, earlier index) in no order"""
+        for number, bucket in enumerate(self.buckets):
+            data = bytes(bucket)
+            bucket.clear()
+            if self.files is not None:
+                self.files[number].seek(0)
+                data = self.files[number].read() + data
+                self.files[number].close()
+            seen = {}
+            for at in range(0, len(data), 24):
+                digest, index = data[at:at + 16], data[at + 16:at + 24]
+                if digest in seen:
+                    yield int.from_bytes(index, "big"), int.from_bytes(seen[digest], "big")
+                else:
+                    seen[digest] = index
+
+
+# ---------------------------------------------------------------------------------------------------
+# Export (export.md)
+# ---------------------------------------------------------------------------------------------------
+
+_HEADER_RANGE = ("checkpoint", "format", "genesis", "origin", "proof", "selection")
+_HEADER_FILTER = ("checkpoint", "format", "genesis", "origin", "selection")
+_LINE_FORMS = {
+    ("entry", "event", "salt"): "event", ("digests", "disclosed", "entry", "names"): "fields", ("entry", "erasedBy"): "erased",
+}
+_LINE_FORMS_FILTER = {
+    ("entry", "event", "inclusion", "salt"): "event", ("digests", "disclosed", "entry", "inclusion", "names"): "fields",
+    ("entry", "erasedBy", "inclusion"): "erased",
+}
+_CONTROL_MARK = b'\\"scheme\\":\\"control\\"'    # how scheme control looks in every canonical line
+
+
+def _is_hashes(value, most):
+    return type(value) is list and len(value) <= most and all(is_hex64(v) for v in value)
+
+
+def _ignore(*_):
+    return None
+
+
+class Line:
+    __slots__ = ("entry", "form", "obj", "plain", "event_bytes", "opens", "length", "bodyless_control")
+
+
+class LineRefused(Exception):
+    def __init__(self, code, message):
+        Exception.__init__(self, message)
+        self.code, self.message = code, message
+
+
+def parse_line(raw, forms):
+    """L1, L2 and the mark of L8. Raises LineRefused."""
+    if raw is None:
+        raise LineRefused("file-malformed", "a line longer than %d bytes" % MAX_LINE)
+    if raw[-1] != 10:
+        raise LineRefused("file-malformed", "the last line does not end with a newline")
+    raw = raw[:-1]
+    try:
+        obj, plain = canonical(raw)
+    except Refused as refused:
+        raise LineRefused("file-malformed", str(refused))
+    if type(obj) is not dict:
+        raise LineRefused("file-malformed", "a line that is not an object")
+    form = forms.get(tuple(obj))
+    if form is None:
+        raise LineRefused("file-malformed", "the members of a line")
+    if type(obj["entry"]) is not str:
+        raise LineRefused("file-malformed", "entry is not a string")
+    if "inclusion" in obj and not _is_hashes(obj["inclusion"], 64):
+        raise LineRefused("file-malformed", "inclusion")
+    if form == "event":
+        if type(obj["event"]) is not dict or not is_hex32(obj["salt"]):
+            raise LineRefused("file-malformed", "event or salt")
+    elif form == "fields":
+        error = disclosure_error(obj)
+        if error:
+            raise LineRefused("file-malformed", error)
+    elif not is_int(obj["erasedBy"]):
+        raise LineRefused("file-malformed", "erasedBy")
+    try:
+        entry = Entry(obj["entry"])
+    except Refused as refused:
+        raise LineRefused("entry-malformed", str(refused))
+    line = Line()
+    line.entry, line.form, line.obj, line.plain, line.length = entry, form, obj, plain, len(raw)
+    line.event_bytes = None
+    scheme = entry.scheme
+    line.bodyless_control = scheme == "control" and form != "event"
+    if line.bodyless_control:
+        return line
+    if form == "event":
+        if scheme == "fields":
+            raise LineRefused("file-malformed", "a line with event and an entry of scheme fields")
+        # The line is canonical, so JCS(event) stands in it between what is known before and after it.
+        # 20 quotes of an entry text are escaped.
+        tail = 43
+        if "inclusion" in obj:
+            count = len(obj["inclusion"])
+            tail += 15 + (67 * count - 1 if count else 0)
+        line.event_bytes = raw[40 + len(entry.text):-tail]
+        line.opens = raw.count(b"{") + raw.count(b"[")
+    elif form == "fields":
+        if scheme != "fields":
+            raise LineRefused("file-malformed", "a disclosure and an entry of scheme event")
+        length = _HASH_HEX[entry.hash_name]
+        if any(len(d) != length for d in obj["digests"].values()):
+            raise LineRefused("file-malformed", "a digest of wrong length")
+        line.opens = 0
+    elif obj["erasedBy"] <= entry.index:
+        raise LineRefused("file-malformed", "erasedBy is not above the own index")
+    return line
+
+
+class Item:
+    """An item of an erasure in effect."""
+    __slots__ = ("erasure", "index", "leaf", "fields", "held", "void", "seen")
+
+
+class Replayed:
+    """A signed event that gives a signedId: a finding if the item turns out to be in effect."""
+    __slots__ = ("item", "index")
+
+
+class Export:
+    def __init__(self, source, policy, pin):
+        self.source, self.policy, self.pin = source, policy, pin
+        self.report = Report("export", pin)
+        self.add = self.report.add
+
+    # -- header -------------------------------------------------------------------------------------
+
+    def verify(self, first, parsed):
+        report = self.report
+        try:
+            error = self._header_shape(first, parsed)
+            if error:
+                self.add("file-malformed", error)
+                return report.stop("the header is malformed")
+            header = parsed[0]
+            try:
+                checkpoint = Checkpoint(header["checkpoint"].encode("utf-8"))
+            except Refused as refused:
+                self.add("checkpoint-malformed", str(refused))
+                return report.stop("the checkpoint is malformed")
+            self.checkpoint = checkpoint
+            report.origin, report.size, report.root = checkpoint.origin, checkpoint.size, checkpoint.root.hex()
+            selection = header["selection"]
+            self.first, self.last, self.filter = selection["first"], selection["last"], selection["kind"] == "filter"
+            if not self.first <= self.last < checkpoint.size:
+                self.add("file-malformed", "not first <= last < size: %d, %d, %d" % (self.first, self.last, checkpoint.size))
+                return report.stop("the header is malformed")
+            self.prefix = not self.filter and self.first == 0
+            self.whole = self.prefix and self.last == checkpoint.size - 1
+            if not self.whole:
+                report.range = [self.first, self.last]
+                report.inconclusive = True
+            self.proof = [bytes.fromhex(h) for h in header["proof"]] if not self.filter else None
+            self._header(header)
+            digest = self._first_pass()
+            if self._second_pass() != digest:
+                raise Unreadable("storage-io", "the file changed while it was read", "UnavailableError")
+            self._verdicts()
+            return report.finish()
+        finally:
+            self.source = None
+
+    def _header_shape(self, first, parsed):
+        if len(first) > MAX_LINE:
+            return "the first line is longer than %d bytes" % MAX_LINE
+        if not first.endswith(b"\n"):
+            return "the first line does not end with a newline"
+        if type(parsed) is not tuple:
+            return parsed
+        header = parsed[0]
+        names = tuple(header)
+        if names not in (_HEADER_RANGE, _HEADER_FILTER):
+            return "the members of the header"
+        if header["format"] != EXPORT_FORMAT:
+            return "format " + show(header["format"], 60)
+        if type(header["checkpoint"]) is not str or type(header["origin"]) is not str:
+            return "checkpoint or origin is not a string"
+        genesis, selection = header["genesis"], header["selection"]
+        if not _shape(genesis, ("entry", "event", "inclusion", "salt")):
+            return "genesis"
+        if (type(genesis["entry"]) is not str or type(genesis["event"]) is not dict or not is_hex32(genesis["salt"])
+                or not _is_hashes(genesis["inclusion"], 64)):
+            return "genesis"
+        if type(selection) is not dict:
+            return "selection"
+        kind = selection.get("kind")
+        if kind == "range":
+            if not _shape(selection, ("first", "kind", "last")):
+                return "selection"
+        elif kind == "filter":
+            if not _shape(selection, ("filter", "first", "kind", "last")) or type(selection["filter"]) is not dict:
+                return "selection"
+        else:
+            return "selection: kind"
+        if not is_int(selection["first"]) or not is_int(selection["last"]):
+            return "selection: indexes"
+        if ("proof" in header) != (kind == "range"):
+            return "proof goes with kind range alone"
+        if kind == "range" and not _is_hashes(header["proof"], 126):
+            return "proof"
+        return None
+
+    def _header(self, header):
+        checkpoint, add = self.checkpoint, self.add
+        if header["origin"] != checkpoint.origin:
+            add("origin-mismatch", "the header names another origin than the checkpoint", None, checkpoint.origin, show(header["origin"]))
+        genesis = header["genesis"]
+        problem, entry, payload = None, None, None
+        try:
+            entry = Entry(genesis["entry"])
+        except Refused as refused:
+            problem = str(refused)
+        if entry is not None:
+            bad = []
+            event_bytes = jcs(genesis["event"])
+            body = check_body(lambda code, message, *_: bad.append(message), entry, genesis, False, event_bytes, 0, 65)
+            payload = genesis["event"].get("payload")
+            if entry.index != 0:
+                problem = "its index is not 0"
+            elif entry.previous != ZEROS:
+                problem = "its previous is not 64 zeros"
+            elif entry.scheme != "control" or body.action != "ledger.genesis":
+                problem = "not a ledger.genesis of scheme control"
+            elif bad:
+                problem = bad[0]
+            elif payload["origin"] != checkpoint.origin:
+                problem = "its origin is %s" % show(payload["origin"])
+            elif payload["commitmentHash"] != entry.hash_name:
+                problem = "its entry names another hash than its commitmentHash"
+            elif not usable_log_keys(payload["logKeys"], checkpoint.origin):
+                problem = "none of its log keys is usable"
+        self.genesis_ok = problem is None
+        leaf = leaf_hash(genesis["entry"].encode("utf-8"))
+        if self.pin == "self-asserted":
+            if self.genesis_ok:
+                self.policy = Policy.self_asserted(usable_log_keys(payload["logKeys"], checkpoint.origin))
+            else:
+                self.report.inconclusive = True
+        policy = self.policy
+        self.acceptance = None
+        if policy is not None:
+            self.acceptance = Acceptance(checkpoint, policy)
+            if self.acceptance.problem:
+                add(*self.acceptance.problem)
+        if problem:
+            add("genesis-malformed", "genesis of the header: " + problem, 0)
+        root = inclusion_root(leaf, 0, checkpoint.size, [bytes.fromhex(h) for h in genesis["inclusion"]])
+        if root != checkpoint.root:
+            add("proof-invalid", "the inclusion proof of genesis does not give the root of the checkpoint", 0,
+                checkpoint.root.hex(), root.hex() if root else None)
+        if policy is not None and policy.genesis is not None and policy.genesis != leaf.hex():
+            add("genesis-mismatch", "entry 0 is not the pinned one", 0, policy.genesis, leaf.hex(), "pinned genesis")
+        self.genesis_hash = payload["commitmentHash"] if self.genesis_ok else None
+        self.keys = self.rules = None
+        if self.genesis_ok and self.prefix:
+            self.keys = LedgerKeys(checkpoint.origin, payload["logKeys"])
+            self.rules = [(1, payload["rules"]["requireSignature"])]
+
+    # -- lines --------------------------------------------------------------------------------------
+
+    def _lines(self, digest):
+        """Lines after the header; None for one that is too long."""
+        source = self.source
+        source.seek(0)
+        readline, update = source.readline, digest.update
+        first = True
+        while True:
+            raw = readline(MAX_LINE + 1)
+            if not raw:
+                return
+            update(raw)
+            if len(raw) > MAX_LINE:
+                rest = raw
+                while rest and rest[-1] != 10:
+                    rest = readline(1 << 20)
+                    update(rest)
+                raw = None
+            if first:
+                first = False
+            else:
+                yield raw
+
+    # First pass: only events of scheme control, to know what they say before their targets are read.
+
+    def _first_pass(self):
+        digest = hashlib.sha256()
+        forms = _LINE_FORMS_FILTER if self.filter else _LINE_FORMS
+        found = []
+        for raw in self._lines(digest):
+            if raw is None or _CONTROL_MARK not in raw:
+                continue
+            try:
+                line = parse_line(raw, forms)
+            except LineRefused:
+                continue
+            entry = line.entry
+            if entry.scheme != "control" or line.bodyless_control:
+                continue
+            body = check_body(_ignore, entry, line.obj, line.plain, line.event_bytes, line.length, line.opens)
+            if body.commitment_ok and body.grammar_ok and body.control_ok:
+                found.append((entry, body.event))
+        found.sort(key=lambda pair: pair[0].index)
+        self._replay(found)
+        return digest.digest()
+
+    def _replay(self, events):
+        add, policy = self.add, self.policy
+        self.items = {}              # index of the target: [Item]
+        self.signed_ids = {}         # signedId: [Item]
+        self.sealed_at = None
+        holds, used = {}, set()      # holds in force: name: (first, last)
+        check_keys = self.keys is not None and self.pin != "none"
+        for entry, event in events:
+            index, action, p = entry.index, event["action"], event["payload"]
+            if action == "ledger.genesis":
+                if index != 0:
+                    add("genesis-malformed", "a ledger.genesis at another index than 0", index)
+            elif action == "ledger.rules.changed":
+                if self.rules is not None:
+                    new = p["rules"]["requireSignature"]
+                    if self.rules[-1][1] and not new:
+                        pinned = self.pin == "policy" and not policy.require_signature
+                        if not pinned:
+                            add("rules-weakened", "requireSignature is switched off", index)
+                    self.rules.append((index + 1, new))
+            elif action == "ledger.erasure":
+                for item in p["entries"]:
+                    if item["index"] >= index:
+                        add("erasure-void", "an item names entry %d, which is not below the erasure" % item["index"], index)
+                        continue
+                    made = Item()
+                    made.erasure, made.index, made.leaf = index, item["index"], item["leaf"]
+                    made.fields = frozenset(item["fields"]) if "fields" in item else None
+                    made.void = made.seen = False
+                    made.held = self.prefix and any(a <= made.index <= b for a, b in holds.values())
+                    self.items.setdefault(made.index, []).append(made)
+                    for signed_id in item.get("signedIds", ()):
+                        self.signed_ids.setdefault(signed_id, []).append(made)
+            elif action == "ledger.hold.placed":
+                if self.prefix:
+                    if p["hold"] in used:
+                        add("control-malformed", "the hold %s was used before" % show(p["hold"], 80), index)
+                    else:
+                        used.add(p["hold"])
+                        holds[p["hold"]] = p["first"], p["last"]
+            elif action == "ledger.hold.released":
+                if self.prefix and holds.pop(p["hold"], None) is None:
+                    add("control-malformed", "the hold %s is not in force" % show(p["hold"], 80), index)
+            elif action == "ledger.anchor":
+                if p["size"] > index:
+                    add("control-malformed", "an anchored size above the index of the event", index)
+            elif action == "ledger.epoch.sealed":
+                if self.sealed_at is None:
+                    self.sealed_at = index
+            elif check_keys:
+                error, broken, new = self.keys.apply(entry, event)
+                if error:
+                    add("key-event-invalid", "%s: %s" % (action, error), index)
+                elif broken and not any(v.raw == log.raw for v in new for log in policy.logs.values()):
+                    add("key-continuity-broken", "the log keys were replaced without a signature of the old ones", index)
+        if check_keys and self.acceptance is not None and self.acceptance.accepted:
+            size = self.checkpoint.size
+            if all(self.keys.revoked.get(v.key_id, size) < size for v in self.acceptance.signers):
+                add("key-disowned", "every log key that signed the checkpoint was revoked below its size")
+
+    def _rule(self, index):
+        """Is a signature required by the rules in force at this index?"""
+        if self.rules is None:
+            return False
+        value = False
+        if len(self.rules) == 1:
+            return self.rules[0][1] and index >= 1
+        for start, rule in self.rules:
+            if start > index:
+                break
+            value = rule
+        return value
+
+    # Second pass: every line.
+
+    def _second_pass(self):
+        report, add, policy, pin = self.report, self.add, self.policy, self.pin
+        digest = hashlib.sha256()
+        is_filter, first, last = self.filter, self.first, self.last
+        forms = _LINE_FORMS_FILTER if is_filter else _LINE_FORMS
+        expected = first
+        sound = not is_filter        # L1-L3 had no finding
+        before = None                # (index, leaf hash in hex, time) of the line before
+        tree = None if is_filter else RangeRoot(first, self.proof)
+        limit = latest_time(self.acceptance)
+        size, root = self.checkpoint.size, self.checkpoint.root
+        genesis_hash = self.genesis_hash
+        items_by_index, sealed_at = self.items, self.sealed_at
+        sealed_reported = False
+        ids = Repeats()
+        self.counters, self.gaps = {}, []            # largest counter of each source
+        replays = []
+        pending = {}                 # erasedBy that is no erasure of this line: indexes of the lines
+        self.outside = 0
+        self.withheld = 0
+        self.undecided = 0
+        self.signed_pinned = self.signed_ledger = 0
+        self.unknown_keys, self.author_notes = {}, {}
+        asks = policy is not None and policy.require_signature
+        rules = self.rules if self.rules is not None and (len(self.rules) > 1 or self.rules[0][1]) else None
+        lines = erased = erased_fields = 0
+        for raw in self._lines(digest):
+            lines += 1
+            try:
+                line = parse_line(raw, forms)
+            except LineRefused as refused:
+                add(refused.code, refused.message, None if is_filter else expected)
+                if not is_filter:
+                    expected += 1
+                sound, before = False, None
+                continue
+            entry, form = line.entry, line.form
+            index = entry.index
+            # L3
+            if index == expected and index <= last:
+                expected = index + 1
+            elif index < expected or index > last:
+                sound = False
+                add("index-mismatch", "an entry at another place than its index", index,
+                    "an index above the one before, up to %d" % last if is_filter else "index %d" % expected, "index %d" % index)
+            else:
+                if not is_filter:
+                    sound = False
+                    add("entry-missing", "entries %d to %d have no line" % (expected, index - 1), expected)
+                expected = index + 1
+            leaf = hashlib.sha256(b"\x00" + entry.text.encode("ascii")).digest()
+            leaf_hex = leaf.hex()
+            if sound:
+                tree.add(leaf)
+            # L4
+            if genesis_hash is not None and not entry.commitment.startswith(genesis_hash + ":"):
+                add("commitment-mismatch", "the entry names another hash than genesis", index, genesis_hash, entry.hash_name)
+            # L5-L8
+            body = None
+            if line.bodyless_control:
+                add("control-body-missing", "an entry of scheme control without its event", index)
+                if form == "erased":
+                    erased += 1
+            elif form != "erased":
+                body = check_body(add, entry, line.obj, line.plain, line.event_bytes, line.length, line.opens)
+            if index == 0 and body is not None and (entry.scheme != "control" or body.action != "ledger.genesis"):
+                add("genesis-malformed", "entry 0 is not a ledger.genesis of scheme control", 0)     # S1
+            elif index == 0 and form == "erased" and entry.scheme != "control":
+                add("genesis-malformed", "entry 0 is not a ledger.genesis of scheme control", 0)
+            # L9, L10
+            if index == 0:
+                if entry.previous != ZEROS:
+                    add("previous-mismatch", "previous of entry 0 is not 64 zeros", 0, ZEROS, entry.previous)
+            elif before is not None and before[0] == index - 1 and entry.previous != before[1]:
+                add("previous-mismatch", "previous is not the leaf hash of the entry before", index, before[1], entry.previous)
+            if before is not None and entry.time < before[2]:
+                add("time-backwards", "the time is before that of the entry before", index, "at least " + before[2], entry.time)
+            before = index, leaf_hex, entry.time
+            # L11
+            if limit is not None and entry.time > limit:
+                add("time-after-evidence", "the entry time is more than 300 s after the witness time", index, "at most " + limit, entry.time,
+                    "cosignatures of the checkpoint of size %d" % size)
+            # L12
+            if is_filter:
+                got = inclusion_root(leaf, index, size, [bytes.fromhex(h) for h in line.obj["inclusion"]])
+                if got != root:
+                    add("proof-invalid", "the inclusion proof does not give the root of the checkpoint", index, root.hex(), got.hex() if got else None)
+            # S7
+            if sealed_at is not None and index > sealed_at and not sealed_reported:
+                sealed_reported = True
+                add("after-seal", "an entry after the ledger.epoch.sealed at %d" % sealed_at, index)
+            # S2, S4, S5, S8
+            effective = ()
+            if items_by_index:
+                effective = items_by_index.get(index, ())
+                if effective:
+                    effective = self._erasures(effective, line, leaf_hex)
+            # S3
+            if form == "erased" and not line.bodyless_control:
+                erased += 1
+                by = line.obj["erasedBy"]
+                if not any(item.erasure == by and item.fields is None for item in effective):
+                    if by > last:
+                        self.outside += 1
+                    else:
+                        pending.setdefault(by, array("Q")).append(index)
+            if pending:
+                for target in pending.pop(index, ()):
+                    add("body-missing", "erasedBy names entry %d, which is no erasure in effect of this entry" % index, target)
+            if body is None:
+                continue
+            # L14, S6, S14-S16 read the members that are visible
+            if body.event is not None:
+                event = body.event
+                event_id = event.get("id")
+            else:
+                if body.digests:
+                    hidden = len(body.digests)
+                    for item in effective:
+                        if item.fields is not None:
+                            named = sum(name in item.fields for name in body.digests)
+                            hidden -= named
+                            erased_fields += named
+                    self.withheld += max(hidden, 0)
+                event = None
+                event_id = body.disclosed["id"][1] if "id" in body.disclosed else None
+            if type(event_id) is str:
+                ids.add(event_id, index)
+            if entry.scheme == "control":
+                continue
+            has_signatures = "signatures" in (event if event is not None else body.names)
+            if has_signatures and self.signed_ids and type(event_id) is str:
+                self._replayed(event, body, event_id, index, replays)
+            needs = asks or (rules is not None and self._rule(index))
+            if not has_signatures and not needs:
+                continue
+            self._author(entry, body, has_signatures, needs)
+
+        # L13
+        if not is_filter:
+            if expected <= last:
+                sound = False
+                add("entry-missing", "entries %d to %d have no line" % (expected, last), expected)
+            if sound:
+                got = tree.root(size)
+                if got != root:
+                    if self.whole:
+                        add("checkpoint-root", "the entries do not give the root of the checkpoint", None, root.hex(),
+                            got.hex() if got else None, "checkpoint of size %d" % size)
+                    else:
+                        add("proof-invalid", "the range proof does not give the root of the checkpoint", None, root.hex(),
+                            got.hex() if got else None, "checkpoint of size %d" % size)
+        for later, earlier in ids.repeated():
+            add("id-repeated", "its id stands in entry %d too" % earlier, later)
+        for item, index in replays:
+            if not item.void:
+                add("id-repeated", "the replay of a signed event that the erasure at %d erased" % item.erasure, index,
+                    evidence="erasure at %d" % item.erasure)
+        if self.prefix:              # S8 for targets without a line
+            for items in items_by_index.values():
+                for item in items:
+                    if item.held and not item.seen and not item.void:
+                        add("erased-under-hold", "the erasure at %d names an entry under a hold" % item.erasure, item.index)
+        for indexes in pending.values():
+            self.outside += len(indexes)
+        for source, largest, counter, at in self.gaps:
+            add("source-gap", "source %s: counter %d after %d (%d entries are erased)" % (show(source, 80), counter, largest, erased), at)
+        report.checked = lines
+        report.erased = {"entries": erased, "fields": erased_fields}
+        return digest.digest()
+
+    def _erasures(self, items, line, leaf_hex):
+        """Judges the items that name this entry (S2); reports S4, S5, S8. Returns those in effect."""
+        add, entry = self.add, line.entry
+        effective = []
+        for item in items:
+            error = None
+            if item.leaf != leaf_hex:
+                error = "another leaf hash"
+            elif entry.scheme == "control":
+                error = "an entry of scheme control"
+            elif item.fields is not None:
+                if entry.scheme != "fields":
+                    error = "fields of an entry that has none"
+                elif line.form == "fields" and not item.fields.issubset(line.obj["names"]):
+                    error = "a field that the entry does not have"
+            if error:
+                if not item.void:
+                    add("erasure-void", "the item for entry %d: %s" % (item.index, error), item.erasure)
+                item.void = True
+                continue
+            effective.append(item)
+            if item.held and not item.seen:
+                add("erased-under-hold", "the erasure at %d names an entry under a hold" % item.erasure, entry.index,
+                    evidence="erasure at %d" % item.erasure)
+            item.seen = True
+            if line.form != "erased":
+                if item.fields is None:
+                    add("body-after-erasure", "the erasure at %d names this body, which is still there" % item.erasure, entry.index,
+                        evidence="erasure at %d" % item.erasure)
+                elif line.form == "fields":
+                    for name in line.obj["disclosed"]:
+                        if name in item.fields:
+                            add("field-after-erasure", "the erasure at %d names the field %s, which is still there"
+                                % (item.erasure, show(name, 80)), entry.index, evidence="erasure at %d" % item.erasure)
+        return effective
+
+    def _replayed(self, event, body, event_id, index, replays):
+        if event is not None:
+            signatures = event["signatures"]
+        elif "signatures" in body.disclosed:
+            signatures = body.disclosed["signatures"][1]
+        else:
+            return
+        if _check_signatures(signatures):
+            return
+        hit = set()
+        for signature in signatures:
+            preimage = ("tallystick/v1/id\n" + signature["keyId"] + "\n" + event_id).encode("utf-8")
+            for item in self.signed_ids.get(hashlib.sha256(preimage).hexdigest(), ()):
+                if item.index != index and item.erasure not in hit:
+                    hit.add(item.erasure)
+                    replays.append((item, index))
+
+    def _author(self, entry, body, has_signatures, needs):
+        """S14-S16 for one entry of scheme event or fields."""
+        add, index, action = self.add, entry.index, body.action
+        if needs:
+            if action is WITHHELD:
+                needs = None
+            elif type(action) is str and action.startswith("ledger."):
+                needs = False
+        if not has_signatures:
+            if needs:
+                add("signature-required", "an event without the author signature that policy or rules ask for", index)
+            elif needs is None:
+                self.undecided += 1
+            return
+        if self.pin == "none":
+            self.author_notes["author signatures: no policy is pinned"] = True
+            return
+        if self.policy is None:      # self-asserted, and genesis is malformed
+            return
+        prefix = self.prefix and self.keys is not None
+        result = author_signatures(self.checkpoint.origin, entry, body, self.policy, self.keys.author if prefix else None, prefix)
+        for code, message in result.findings:
+            add(code, message, index)
+        if result.note:
+            self.author_notes[result.note] = self.author_notes.get(result.note, 0) + 1
+        for key_id in result.unknown:
+            if key_id in self.unknown_keys or len(self.unknown_keys) < 100:
+                self.unknown_keys[key_id] = self.unknown_keys.get(key_id, 0) + 1
+        self.signed_pinned += result.pinned
+        self.signed_ledger += result.counted - result.pinned
+        if result.counted:
+            if self.whole:
+                source = body.event.get("source") if body.event is not None else (
+                    body.disclosed["source"][1] if "source" in body.disclosed else None)
+                if source is not None and _check_source(source) is None:
+                    name, counter = source["id"], source["counter"]
+                    largest = self.counters.get(name, counter - 1)
+                    if counter <= largest:
+                        add("source-repeated", "source %s: counter %d after %d" % (show(name, 80), counter, largest), index)
+                    else:
+                        if counter > largest + 1:
+                            self.gaps.append((name, largest, counter, index))
+                        self.counters[name] = counter
+        elif needs is not False and not result.findings:
+            self.undecided += 1
+
+    # -- verdicts -----------------------------------------------------------------------------------
+
+    def _verdicts(self):
+        report, policy = self.report, self.policy
+        unchecked = report.unchecked
+        if self.outside:
+            report.inconclusive = True
+            report.set("integrity", "notEstablished", "the erasure of %d bodies is outside the selection" % self.outside)
+            unchecked["integrity"].append("%d erased bodies whose erasure is outside the selection" % self.outside)
+        else:
+            report.set("integrity", "pass", "commitments, bodies and proofs")
+        if self.withheld:
+            unchecked["integrity"].append("%d withheld fields" % self.withheld)
+        if not self.prefix:
+            unchecked["integrity"].append("holds: the export does not begin with entry 0")
+        report.set("order", "pass", "only neighbours are linked: kind filter" if self.filter else "indexes, links and times of all lines")
+        if policy is None:
+            report.set("authenticity", "notEstablished", "no policy is pinned, so no signature was checked")
+        else:
+            basis = ("the checkpoint is signed by the keys that the evidence itself names: self-asserted" if self.pin == "self-asserted"
+                     else "the checkpoint is signed under the pinned policy")
+            if policy.genesis is None:
+                basis += "; genesis not pinned"
+            if self.signed_pinned:
+                basis += "; %d author signatures by pinned keys" % self.signed_pinned
+            if self.signed_ledger:
+                basis += "; %d author signatures by keys that only the ledger names (self-asserted)" % self.signed_ledger
+            if self.undecided:
+                report.inconclusive = True
+                report.set("authenticity", "notEstablished", "%d events may need an author signature and none could be verified" % self.undecided)
+            else:
+                report.set("authenticity", "pass", basis)
+        for note, count in self.author_notes.items():
+            unchecked["authenticity"].append(note + ("" if count is True else " (%d entries)" % count))
+        for key_id, count in self.unknown_keys.items():
+            unchecked["authenticity"].append("%d signatures by the key %s, which the policy does not name for their actor and index" % (count, key_id))
+        if not self.prefix:
+            unchecked["authenticity"].append("key events and rules of the ledger: the export does not begin with entry 0")
+        elif self.keys is None:
+            unchecked["authenticity"].append("key events and rules of the ledger: genesis is malformed")
+        elif self.pin == "none":
+            unchecked["authenticity"].append("signatures of key events: no policy is pinned")
+        if self.whole:
+            report.set("completeness", "pass", "every entry of the tree is here and gives its root")
+        elif self.filter:
+            report.set("completeness", "notEstablished", "members proved, completeness asserted")
+        else:
+            report.set("completeness", "notEstablished", "the selection itself is complete, checked; it is not the whole ledger")
+        if not self.whole:
+            unchecked["completeness"].append("counters of sources: not a whole ledger")
+        elif self.pin == "none":
+            unchecked["completeness"].append("counters of sources: they count in signed events only, and no policy is pinned")
+        outside_verdicts(report, policy, self.acceptance)
+
+
+# ---------------------------------------------------------------------------------------------------
+# Files (verification.md 9-10)
+# ---------------------------------------------------------------------------------------------------
+
+_FORMAT = re.compile(r"tallystick/(?:receipt|export)/v([1-9][0-9]{0,15})").fullmatch
+
+
+def open_source(path):
+    """A seekable file. What is not a regular file is copied, after a look at its first bytes."""
+    try:
+        source = open(path, "rb", buffering=1 << 20)
+    except FileNotFoundError:
+        raise Unreadable("not-found", "no such file", "UnavailableError")
+    except OSError as error:
+        raise Unreadable("storage-io", "cannot be read: %s" % error.strerror, "UnavailableError")
+    try:
+        head = source.read(15)
+        kind = recognise(head)
+        if not stat.S_ISREG(os.fstat(source.fileno()).st_mode):
+            copy = tempfile.TemporaryFile()
+            copy.write(head)
+            while True:
+                block = source.read(1 << 20)
+                if not block:
+                    break
+                copy.write(block)
+            source.close()
+            source = copy
+        source.seek(0)
+        return source, kind
+    except BaseException:
+        source.close()
+        raise
+
+
+def recognise(head):
+    if head.startswith(b'{"checkpoint":"'):
+        return "export"
+    if head.startswith((b'{"digests":{', b'{"entry":"')):
+        return "receipt"
+    raise Unreadable("unrecognised-file", "neither a receipt nor an export" if head else "an empty file")
+
+
+def verify_source(source, kind, policy, pin):
+    first = source.readline(MAX_LINE + 1)
+    if len(first) > MAX_LINE:
+        parsed = "longer than %d bytes" % MAX_LINE
+    else:
+        try:
+            parsed = canonical(first[:-1] if first.endswith(b"\n") else first)
+        except Refused as refused:
+            parsed = str(refused)
+    if type(parsed) is tuple:
+        value = parsed[0].get("format")
+        match = _FORMAT(value) if type(value) is str else None
+        if match and 2 <= int(match.group(1)) <= MAX_SAFE:
+            raise Unreadable("newer-format", "the file is of the newer format %s" % value)
+    if kind == "receipt":
+        return verify_receipt(first, parsed, bool(source.read(1)), policy, "policy" if policy else "none")
+    return Export(source, policy, pin).verify(first, parsed)
+
+
+def read_policy(path):
+    try:
+        with open(path, "rb") as file:
+            data = file.read(MAX_POLICY + 1)
+    except FileNotFoundError:
+        raise Unreadable("not-found", "policy: no such file", "UnavailableError")
+    except OSError as error:
+        raise Unreadable("storage-io", "policy: cannot be read: %s" % error.strerror, "UnavailableError")
+    try:
+        return Policy.parse(data)
+    except Refused as refused:
+        raise Unreadable("malformed-policy", "policy: %s" % refused)
+
+
+def verify_path(path, policy_path=None, self_asserted=False):
+    """The report, or Unreadable."""
+    policy = read_policy(policy_path) if policy_path is not None else None
+    pin = "policy" if policy else "self-asserted" if self_asserted else "none"
+    try:
+        source, kind = open_source(path)
+        with source:
+            return verify_source(source, kind, policy, pin)
+    except OSError as error:
+        raise Unreadable("storage-io", "cannot be read: %s" % error.strerror, "UnavailableError")
+    except MemoryError:
+        raise Unreadable("storage-io", "not enough memory", "UnavailableError")
+
+
+def write(text):
+    try:
+        sys.stdout.buffer.write(text.encode("utf-8", "backslashreplace"))
+        sys.stdout.buffer.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def main(argv=None):
+    parser = argparse.ArgumentParser(prog="verify.py", description="Verifies a Tallystick receipt or export.")
+    parser.add_argument("file", metavar="FILE", help="a receipt or an export in JSON lines")
+    parser.add_argument("--policy", metavar="FILE", help="the policy that you pinned; never one that came with the evidence")
+    parser.add_argument("--allow-self-asserted", action="store_true",
+                        help="without a policy: take the keys that the evidence names, for an export")
+    parser.add_argument("--json", action="store_true", help="print the report as JSON")
+    options = parser.parse_args(argv)
+    if options.policy is not None and options.allow_self_asserted:
+        parser.error("--policy and --allow-self-asserted exclude one another")
+    try:
+        report = verify_path(options.file, options.policy, options.allow_self_asserted)
+        write(_ENCODE(report.as_json()) + "\n" if options.json else report.as_text())
+        return report.exit_code
+    except Unreadable as error:
+        code, message, name = error.code, error.message, error.name
+    except KeyboardInterrupt:
+        return 130
+    except Exception as error:       # a defect of this program: never a verdict
+        code, message, name = "invariant-broken", "internal error: %s" % type(error).__name__, "FatalError"
+    if options.json:
+        write(_ENCODE({"code": code, "message": message, "name": name}) + "\n")
+    else:
+        write("%s: %s\nexit 5\n" % (code, message))
+    return 5
+
+
+if __name__ == "__main__":
+    sys.exit(main())
