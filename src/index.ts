@@ -45,3 +45,4 @@ export {
   type RecoverOptions,
   recover,
 } from "./open.ts";
+export { type VerifyOptions, verify } from "./verify.ts";

@@ -1,0 +1,149 @@
+import { createReadStream } from "node:fs";
+import { open as openFile, stat } from "node:fs/promises";
+import { isTallystickError, MalformedError, UnavailableError, VerificationError } from "./core/errors.ts";
+import { recogniseFile } from "./core/file-kind.ts";
+import { splitLines } from "./core/file-lines.ts";
+import { RECEIPT_BYTES_MAX } from "./core/limits.ts";
+import type { VerifyReport } from "./core/report.ts";
+import { verifyExport } from "./core/verify-export.ts";
+import { reportReceipt } from "./core/verify-receipt.ts";
+import { openState, type State } from "./keys/index.ts";
+import type { LockStore } from "./ledger/lock-store.ts";
+import { type VerifyLedgerOptions, verifyLedger } from "./ledger/verify-ledger.ts";
+import { pathOf } from "./open.ts";
+import type { SqliteDriver } from "./storage/sqlite-driver.ts";
+import { verifyPool } from "./verify-pool.ts";
+
+export interface VerifyOptions extends Omit<VerifyLedgerOptions, "pin" | "lastSeen" | "lockNote" | "runRange"> {
+  /** Remember the checkpoint of a ledger that verified: the next verification on this machine requires its history. */
+  readonly remember?: boolean;
+  /** State directory; `null` ignores what this machine knows. */
+  readonly state?: string | null;
+  readonly driver?: SqliteDriver;
+  readonly lockStore?: LockStore;
+}
+
+type Kind = "ledger" | "receipt" | "export";
+
+/**
+ * Verifies whatever an auditor may hold: a ledger, a receipt or an export, told apart by content. Creates and changes nothing
+ * (but the state directory, with `remember`). Errors: `not-found`, `ledger-replaced` (nothing, or another ledger, where this
+ * machine knows one), `unrecognised-file`, `not-a-ledger`, `newer-format`, `malformed-policy`, `storage-*`.
+ */
+export async function verify(file: string | URL, options: VerifyOptions = {}): Promise<VerifyReport> {
+  const path = pathOf(file);
+  const state = options.state === null ? null : openState(options.state === undefined ? {} : { dir: options.state });
+  const kind = await recognise(path, state);
+  if (kind === "ledger") return verifyFile(path, options, state);
+  const policy = options.policy;
+  const pin = { allowSelfAsserted: options.allowSelfAsserted ?? false, ...(policy === undefined ? {} : { policy }) };
+  if (kind === "receipt") {
+    return reportReceipt(await readBounded(path, RECEIPT_BYTES_MAX + 1), pin);
+  }
+  return verifyExport(() => splitLines(createReadStream(path, { highWaterMark: CHUNK_BYTES })), {
+    ...pin,
+    ...(options.findingsMax === undefined ? {} : { findingsMax: options.findingsMax }),
+  });
+}
+
+/** The first bytes of a file: one more than any receipt has is enough to refuse it. */
+async function readBounded(path: string, bytesMax: number): Promise<Uint8Array> {
+  const chunks: Buffer[] = [];
+  for await (const chunk of createReadStream(path, { end: bytesMax - 1 }) as AsyncIterable<Buffer>) chunks.push(chunk);
+  return Buffer.concat(chunks);
+}
+
+const HEAD_BYTES = 64;
+const CHUNK_BYTES: number = 256 * 1024;
+
+/** What the file at `path` is, by its first bytes. */
+async function recognise(path: string, state: State | null): Promise<Kind> {
+  const recalled = state?.recallPath(path);
+  const stats = await stat(path).catch(() => null);
+  if (stats === null || stats.size === 0) {
+    const what = stats === null ? "there is no file" : "the file is empty";
+    if (recalled === undefined)
+      throw new UnavailableError("not-found", `nothing to verify at ${path}: ${what}`, { details: { path } });
+    throw new VerificationError(
+      "ledger-replaced",
+      `${path}: ${what}, but this machine knows a ledger of at least ${recalled.size} entries there (${recalled.origin})`,
+      {
+        details: { path, origin: recalled.origin, size: recalled.size },
+      },
+    );
+  }
+  if (stats.isDirectory())
+    throw new MalformedError("unrecognised-file", `${path} is a directory; expected a ledger, a receipt or an export`);
+  const handle = await openFile(path, "r");
+  try {
+    const head = Buffer.alloc(HEAD_BYTES);
+    const { bytesRead } = await handle.read(head, 0, HEAD_BYTES, 0);
+    // What is neither is given to the SQLite storage, which explains what is wrong with it.
+    return recogniseFile(head.subarray(0, bytesRead)) ?? "ledger";
+  } finally {
+    await handle.close();
+  }
+}
+
+async function verifyFile(path: string, options: VerifyOptions, state: State | null): Promise<VerifyReport> {
+  const { openSqliteStorage } = await import("./storage/sqlite.ts");
+  const { loadSqliteDriver } = await import("./storage/sqlite-driver.ts");
+  const { sqliteLockStore } = await import("./storage/lock-store/sqlite.ts");
+  const { originOf } = await import("./ledger/control-log.ts");
+  const driver = options.driver ?? (await loadSqliteDriver());
+  const storage = await openSqliteStorage(path, { readOnly: true, driver });
+  const lockStore =
+    options.lockStore ?? (state === null ? null : sqliteLockStore({ path: state.lockStorePath, driver }));
+  try {
+    const snapshot = await storage.snapshot();
+    try {
+      const recalled = state?.recallPath(path);
+      const origin = recalled?.origin ?? (await originOf(storage));
+      const kept = origin === null ? undefined : state?.readPolicy(origin);
+      const record = origin === null ? undefined : await lockStore?.fetch(origin).catch(() => undefined);
+      const { policy = kept, remember, ...rest } = options;
+      const report = await verifyLedger(snapshot, {
+        ...rest,
+        policy,
+        pin: options.policy === undefined ? "state" : "policy",
+        lastSeen: origin === null ? undefined : state?.lastSeen(origin),
+        lockNote: record?.note ?? undefined,
+        runRange: verifyPool(path),
+      });
+      if (state !== null && origin !== null && report.range === null) await recordVerification(state, origin, report);
+      const latest = await storage.latestCheckpoint();
+      if (
+        remember === true &&
+        state !== null &&
+        origin !== null &&
+        report.ok &&
+        report.pin !== "none" &&
+        latest !== undefined
+      )
+        state.rememberCheckpoint(origin, latest.note);
+      return report;
+    } finally {
+      await snapshot.close();
+    }
+  } finally {
+    await lockStore?.close();
+    await storage.close();
+  }
+}
+
+/** Notes when it was last verified. A machine whose state cannot be written can still verify. */
+async function recordVerification(state: State, origin: string, report: VerifyReport): Promise<void> {
+  const { size, root, ok, conclusive, findings } = report;
+  try {
+    state.writeVerification(origin, {
+      time: new Date().toISOString(),
+      size,
+      root,
+      ok,
+      conclusive,
+      findings: findings.length,
+    });
+  } catch (error) {
+    if (!isTallystickError(error)) throw error;
+  }
+}
