@@ -1,4 +1,4 @@
-import { statSync } from "node:fs";
+import { accessSync, constants, statSync } from "node:fs";
 import { dirname } from "node:path";
 import { FatalError, UnavailableError } from "../core/errors.ts";
 import type { Clock } from "../ledger/clock.ts";
@@ -255,7 +255,7 @@ export class SqliteFile {
   }
 
   private connectWriter(options: { readonly create: boolean }): SqliteDatabase {
-    if (options.create) assertDirectory(this.path);
+    assertWritablePlace(this.path);
     return this.configure(connect(this.driver, this.path, { readonly: false, ...options }), (db) => {
       db.exec(WRITER_PRAGMAS);
       const { journal_mode: mode } = db.prepare("PRAGMA journal_mode=WAL").get() as { readonly journal_mode: string };
@@ -353,11 +353,22 @@ function rollBack(db: SqliteDatabase): void {
   }
 }
 
-function assertDirectory(path: string): void {
+/** SQLite would fall back to reading, or say no more than that it cannot open something. */
+function assertWritablePlace(path: string): void {
   const directory = dirname(path);
-  if (statSync(directory, { throwIfNoEntry: false })?.isDirectory() === true) return;
-  const message = `no ledger at ${path}, and none can be created: there is no directory ${directory}`;
-  throw new UnavailableError("not-found", message, { details: { path, directory } });
+  if (statSync(directory, { throwIfNoEntry: false })?.isDirectory() !== true) {
+    const message = `no ledger at ${path}, and none can be created: there is no directory ${directory}`;
+    throw new UnavailableError("not-found", message, { details: { path, directory } });
+  }
+  for (const place of [directory, path]) {
+    try {
+      accessSync(place, constants.W_OK);
+    } catch (cause) {
+      if (place === path && fileSize(path) === undefined) return;
+      const message = `${path} cannot be written: this process may not write to ${place}`;
+      throw new UnavailableError("read-only", message, { cause, details: { path, place } });
+    }
+  }
 }
 
 function identityOf(path: string): string {

@@ -83,7 +83,7 @@ type StorageCode =
   | "invariant-broken";
 
 interface ResultCode {
-  /** Primary result code, https://www.sqlite.org/rescode.html */
+  /** Result code, https://www.sqlite.org/rescode.html; a primary one (below 256) stands for its extended ones too. */
   readonly number: number;
   readonly name: string;
   readonly code: StorageCode;
@@ -91,6 +91,8 @@ interface ResultCode {
 }
 
 const RESULT_CODES: readonly ResultCode[] = [
+  // The shared memory of the log is a file too: enlarging it fails when the disk is full.
+  { number: 4874, name: "SQLITE_IOERR_SHMSIZE", code: "storage-full", says: "cannot grow: the disk is full" },
   { number: 1, name: "SQLITE_ERROR", code: "storage-corrupt", says: "does not have the tables of a ledger" },
   { number: 3, name: "SQLITE_PERM", code: "storage-io", says: "cannot be accessed" },
   { number: 5, name: "SQLITE_BUSY", code: "storage-busy", says: "is locked by another connection" },
@@ -114,7 +116,7 @@ function resultCodeOf(error: unknown): ResultCode | undefined {
   return RESULT_CODES.find(
     ({ name, number }) =>
       (typeof code === "string" && (code === name || code.startsWith(`${name}_`))) ||
-      (typeof errcode === "number" && (errcode & 0xff) === number),
+      (typeof errcode === "number" && (errcode === number || (errcode & 0xff) === number)),
   );
 }
 
@@ -160,6 +162,6 @@ function errorOf(
 export function commitMayPersist(error: unknown): boolean {
   const result = resultCodeOf(error);
   if (result === undefined) return false;
-  if (result.name === "SQLITE_NOMEM") return true;
-  return result.name === "SQLITE_IOERR" && nameOf(error, result) !== "SQLITE_IOERR_WRITE";
+  const name = nameOf(error, result);
+  return result.name === "SQLITE_NOMEM" || (name.startsWith("SQLITE_IOERR") && name !== "SQLITE_IOERR_WRITE");
 }
