@@ -1,4 +1,4 @@
-import { strictText } from "#hash-platform";
+import { allocateScratch, strictText, writeScratchHex } from "#hash-platform";
 import { type AuthorKeys, judgeAuthors, rulesRequireSignature } from "./author-judge.ts";
 import type { AuthoredContent } from "./author-signature.ts";
 import { canonicalize, type JsonValue, parseCanonical } from "./canonical-json.ts";
@@ -87,6 +87,8 @@ export interface EntryVerifierOptions {
   readonly authors?: readonly PolicyAuthor[];
 }
 
+const NOT_ERASED: ErasureEffect = judgeErasure([], { leaf: "", scheme: "event", names: () => null });
+
 /**
  * Verifies the entries of one index range from their stored bytes, in order, in constant memory: bytes, links, times,
  * commitments, grammar, erasures, author signatures. Never stops at a finding. What needs the whole tree is left to the
@@ -103,6 +105,8 @@ export class EntryVerifier {
   private firstTime: string | null = null;
   private lastTime: string | null = null;
   private range: CompactRange | null;
+  /** Copied by the range; one buffer for all leaves. */
+  private readonly leafBytes: Uint8Array = allocateScratch(32);
   private readonly controls: number[] = [];
   private erasedEntries = 0;
   private erasedFields = 0;
@@ -145,7 +149,8 @@ export class EntryVerifier {
       return null;
     }
     const leaf = leafHashHex(text);
-    this.range?.append(decodeHex(leaf, { code: "malformed-entry" }));
+    writeScratchHex(this.leafBytes, leaf, 0);
+    this.range?.append(this.leafBytes);
     const previousLeaf = this.lastLeaf;
     this.lastLeaf = leaf;
     const entry = this.attempt(row.index, "entry-malformed", () => parseEntry(text));
@@ -249,8 +254,11 @@ export class EntryVerifier {
 
   /** Checks what the entry commits to, in whichever form it is kept; returns what a reader may see of the event. */
   private checkBody(row: EntryBytes, entry: Entry, leaf: string): Partial<Event> | null {
-    const claims = this.options.state.erasures.get(row.index)?.claims ?? [];
-    const erased = judgeErasure(claims, { leaf, scheme: entry.scheme, names: () => this.namesOf(row) });
+    const claims = this.options.state.erasures.get(row.index)?.claims;
+    const erased =
+      claims === undefined
+        ? NOT_ERASED
+        : judgeErasure(claims, { leaf, scheme: entry.scheme, names: () => this.namesOf(row) });
     for (const { claim, problem } of erased.voids) {
       const more = claim.leaf === leaf ? {} : { expected: claim.leaf, found: leaf };
       this.report("erasure-void", row.index, `an erasure ${problem}`, { ...more, evidence: erasureName([claim]) });
