@@ -1,45 +1,11 @@
 // Makes receipts.json: `node vectors/make-receipts.mjs`.
 //
-// It uses the formulas of spec/ and Node's own hashes and Ed25519, and none of the library, so that the vectors are a second
-// opinion. src/core/receipt.test.ts holds the library to them, and so do the independent verifiers.
-import { createHash, createPrivateKey, createPublicKey, sign } from "node:crypto";
+// By hand (forge.mjs), without the library, so that the vectors are a second opinion. src/core/receipt.test.ts holds the
+// library to them, and so do the independent verifiers.
 import { readFileSync, writeFileSync } from "node:fs";
+import { bytes, commitBody, commitFields, cut, digest, fieldDigest, inclusion as path, jcs, keyOf, leafHash, noteKey, saltOf, signLine, treeHash, without } from "./forge.mjs";
 
 const ORIGIN = "example.com/audit";
-
-function jcs(value) {
-  if (Array.isArray(value)) return `[${value.map(jcs).join(",")}]`;
-  if (value === null || typeof value !== "object") return JSON.stringify(value);
-  const names = Object.keys(value).sort();
-  return `{${names.map((name) => `${JSON.stringify(name)}:${jcs(value[name])}`).join(",")}}`;
-}
-
-function raw(hash, ...parts) {
-  const state = createHash(hash);
-  for (const part of parts) state.update(part);
-  return state.digest();
-}
-const digest = (hash, ...parts) => raw(hash, ...parts).toString("hex");
-const bytes = (hex) => Buffer.from(hex, "hex");
-const saltOf = (text) => digest("sha256", `salt of ${text}`).slice(0, 32);
-const without = (object, ...names) => Object.fromEntries(Object.entries(object).filter(([name]) => !names.includes(name)));
-
-// --- keys
-
-function keyOf(name) {
-  const seed = raw("sha256", `tallystick test key ${name}`);
-  const key = createPrivateKey({ key: Buffer.concat([bytes("302e020100300506032b657004220420"), seed]), format: "der", type: "pkcs8" });
-  const spki = createPublicKey(key).export({ format: "der", type: "spki" });
-  return { key, spki, publicKey: spki.subarray(12), keyId: digest("sha256", spki) };
-}
-
-/** Key of a note: its vkey, and the line that it signs with. */
-function noteKey(name, type, key) {
-  const typed = Buffer.concat([Buffer.of(type), key.publicKey]);
-  const id = raw("sha256", name, "\n", typed).subarray(0, 4);
-  const line = (signature) => `— ${name} ${Buffer.concat([id, signature]).toString("base64")}\n`;
-  return { vkey: `${name}+${id.toString("hex")}+${typed.toString("base64")}`, key: key.key, line };
-}
 
 const logKey = noteKey(ORIGIN, 1, keyOf("log"));
 const otherLogKey = noteKey(ORIGIN, 1, keyOf("other log"));
@@ -48,26 +14,7 @@ const witness1 = noteKey("witness.example/1", 4, keyOf("witness 1"));
 const witness2 = noteKey("witness.example/2", 4, keyOf("witness 2"));
 const alice = keyOf("alice");
 
-const signNote = (signer, text) => signer.line(sign(null, Buffer.from(text), signer.key));
-function cosign(witness, text, time) {
-  const stamp = Buffer.alloc(8);
-  stamp.writeBigUInt64BE(BigInt(time));
-  return witness.line(Buffer.concat([stamp, sign(null, Buffer.from(`cosignature/v1\ntime ${time}\n${text}`), witness.key)]));
-}
-
 // --- entries
-
-const commitBody = (hash, scheme, salt, event) => digest(hash, `tallystick/v1/${scheme}\n`, bytes(salt), jcs(event));
-const fieldDigest = (hash, salt, name, value) => digest(hash, "tallystick/v1/field\n", bytes(salt), jcs([name, value]));
-const commitFields = (hash, names, digests) => digest(hash, "tallystick/v1/fields\n", jcs(names), "\n", ...digests.map(bytes));
-
-function cut(event) {
-  const fields = Object.entries(event).flatMap(([name, value]) => {
-    const isCut = ["payload", "context", "metadata"].includes(name) && value !== null && typeof value === "object" && !Array.isArray(value) && Object.keys(value).length > 0;
-    return isCut ? Object.entries(value).map(([member, inner]) => [`${name}.${member}`, inner]) : [[name, value]];
-  });
-  return fields.sort(([a], [b]) => (a < b ? -1 : 1));
-}
 
 function authored(event, { scheme, hash, index }) {
   const fields = cut(event);
@@ -76,7 +23,7 @@ function authored(event, { scheme, hash, index }) {
       ? digest("sha256", jcs(event))
       : commitFields(hash, fields.map(([name]) => name), fields.map(([name, value]) => fieldDigest(hash, saltOf(`${index} ${name}`), name, value)));
   const message = `tallystick/v1/author\n${ORIGIN}\ned25519\n${alice.keyId}\n${scheme}\n${content}`;
-  const signature = sign(null, Buffer.from(message), alice.key).toString("base64");
+  const signature = alice.sign(message).toString("base64");
   return { ...event, signatures: [{ keyId: alice.keyId, signature }] };
 }
 
@@ -113,9 +60,10 @@ const ROWS = [
   { scheme: "event", sign: "damaged", event: { ...APPROVAL, id: "evt-22" } },
   { scheme: "event", sign: true, event: { ...APPROVAL, actor: "mallory", id: "evt-23" } },
   { scheme: "fields", event: HOLD },
+  { scheme: "control", event: { action: "ledger.anchor", payload: { kind: "opentimestamps", note: "ab".repeat(32), proof: "ab".repeat(32), root: "ab".repeat(32), size: 26 } } },
+  { scheme: "control", event: { ...HOLD, actor: 7 } },
+  { scheme: "event", sign: "damaged", outcome: "two words", event: { ...APPROVAL, id: "evt-27" } },
 ];
-
-const leafHash = (text) => digest("sha256", Buffer.of(0), text);
 
 function makeEntries(rows, firstPrevious = "0".repeat(64)) {
   const entries = [];
@@ -123,7 +71,7 @@ function makeEntries(rows, firstPrevious = "0".repeat(64)) {
     const { scheme, hash = "sha256", time = "2026-01-02T03:04:05.250Z" } = row;
     let { event } = row;
     if (row.sign !== undefined) event = authored(event, { scheme, hash, index });
-    if (row.sign === "damaged") event = { ...event, outcome: "other" };
+    if (row.sign === "damaged") event = { ...event, outcome: row.outcome ?? "other" };
     const fields = cut(event);
     const digests = fields.map(([name, value]) => fieldDigest(hash, saltOf(`${index} ${name}`), name, value));
     const commitment = scheme === "fields" ? commitFields(hash, fields.map(([name]) => name), digests) : commitBody(hash, scheme, saltOf(`${index}`), event);
@@ -134,27 +82,14 @@ function makeEntries(rows, firstPrevious = "0".repeat(64)) {
   return entries;
 }
 
-// --- tree (RFC 9162 §2.1) and proof
-
-const node = (left, right) => digest("sha256", Buffer.of(1), bytes(left), bytes(right));
-const split = (size) => 2 ** Math.floor(Math.log2(size - 1));
-function treeHash(leaves) {
-  if (leaves.length === 1) return leaves[0];
-  const k = split(leaves.length);
-  return node(treeHash(leaves.slice(0, k)), treeHash(leaves.slice(k)));
-}
-function path(index, leaves) {
-  if (leaves.length === 1) return [];
-  const k = split(leaves.length);
-  return index < k ? [...path(index, leaves.slice(0, k)), treeHash(leaves.slice(k))] : [...path(index - k, leaves.slice(k)), treeHash(leaves.slice(0, k))];
-}
+// --- proof
 
 // 2026-01-02T03:05:00Z
 const WITNESSED_AT = 1767323100;
 
 function makeNote(leaves, { origin = ORIGIN, signer = logKey, size = leaves.length } = {}) {
   const text = `${origin}\n${size}\n${bytes(treeHash(leaves)).toString("base64")}\n`;
-  return { text, note: `${text}\n${signNote(signer, text)}${cosign(witness1, text, WITNESSED_AT)}` };
+  return { text, note: `${text}\n${signLine(signer, text)}${signLine(witness1, text, WITNESSED_AT)}` };
 }
 const proofText = (index, hashes, note) => `c2sp.org/tlog-proof@v1\nindex ${index}\n${hashes.map((hash) => `${bytes(hash).toString("base64")}\n`).join("")}\n${note}`;
 
@@ -274,6 +209,9 @@ add("a field by which the event is nested to 65", parts(19), "witnessed", ["body
 add("an entry time 300.001 s after its witnesses", parts(20), "witnessed", ["time-after-evidence"]);
 add("signed, but without an id", parts(21), "authors", ["author-signature"]);
 add("signed, and changed since", parts(22), "authors", ["author-signature"]);
+add("signed, and changed since, against the grammar", parts(27), "authors", ["body-malformed", "author-signature"]);
+add("an anchor beyond its index", parts(25), "witnessed", ["control-malformed"]);
+add("a control event of a malformed actor", parts(26), "witnessed", ["body-malformed"]);
 add("signed, and changed since, by somebody who is not pinned", parts(22), "witnessed");
 add("no signature where one is required", parts(1), "authors required", ["signature-required"], { authenticity: "notEstablished" });
 add("no field of signatures where one is required", parts(2, ["action"]), "authors required", ["signature-required"], { authenticity: "notEstablished" });
@@ -282,11 +220,16 @@ add("no field of signatures where one is required", parts(2, ["action"]), "autho
   const { note } = makeNote([entries[0].leaf]);
   add("an entry 0 that is no control event", { ...parts(1), entry: entries[0].text, event: GENESIS, salt: saltOf("0"), proof: proofText(0, [], note) }, "witnessed", ["control-scheme", "genesis-malformed"]);
 }
-{
-  const event = { ...GENESIS, payload: { ...GENESIS.payload, origin: "example.com/stranger" } };
+for (const [title, payload, finding] of [
+  ["a genesis of another ledger", { origin: "example.com/stranger" }, "genesis-malformed"],
+  ["a genesis with a member too many", { comment: "" }, "genesis-malformed"],
+  ["a genesis without a usable key", { logKeys: [strangerLogKey.vkey] }, "genesis-malformed"],
+  ["a genesis that fixes another hash than it commits with", { commitmentHash: "sha512" }, "commitment-mismatch"],
+]) {
+  const event = { ...GENESIS, payload: { ...GENESIS.payload, ...payload } };
   const entries = makeEntries([{ scheme: "control", event }]);
   const { note } = makeNote([entries[0].leaf]);
-  add("a genesis of another ledger", { ...parts(1), entry: entries[0].text, event, salt: saltOf("0"), proof: proofText(0, [], note) }, "witnessed", ["genesis-malformed"]);
+  add(title, { ...parts(1), entry: entries[0].text, event, salt: saltOf("0"), proof: proofText(0, [], note) }, "witnessed", [finding]);
 }
 {
   const entries = makeEntries([{ scheme: "control", event: GENESIS }], "ab".repeat(32));
@@ -324,9 +267,9 @@ add("a checkpoint of another origin", parts(1), "stranger", ["origin-mismatch"])
   const damaged = `${before}— example.com/audit ${after.slice(0, 20)}${after[20] === "A" ? "B" : "A"}${after.slice(21)}`;
   add("a damaged signature of the log", { ...parts(1), proof: proofOf(1, LEAVES, damaged) }, "witnessed", ["checkpoint-signature"]);
   add("a damaged signature of the log, nothing pinned", { ...parts(1), proof: proofOf(1, LEAVES, damaged) }, null);
-  const forged = NOTE.replace(cosign(witness1, makeNote(LEAVES).text, WITNESSED_AT), witness1.line(Buffer.alloc(72)));
+  const forged = NOTE.replace(signLine(witness1, makeNote(LEAVES).text, WITNESSED_AT), witness1.line(Buffer.alloc(72)));
   add("a damaged signature of a witness", { ...parts(1), proof: proofOf(1, LEAVES, forged) }, "witnessed", ["checkpoint-signature"]);
-  const unknown = `${NOTE}${signNote(strangerLogKey, "something else\n")}`;
+  const unknown = `${NOTE}${signLine(strangerLogKey, "something else\n")}`;
   add("a line of an unknown key", { ...parts(1), proof: proofOf(1, LEAVES, unknown) }, "witnessed");
 }
 
@@ -365,7 +308,7 @@ form("a proof with a hash of 31 bytes", { ...parts(1), proof: proofText(1, [LEAV
 form("a proof without a blank line", { ...parts(1), proof: proofText(1, [], "").slice(0, -1) });
 form("a proof with carriage returns", { ...parts(1), proof: proofOf(1).replaceAll("\n", "\r\n") });
 form("a checkpoint that is no note", { ...parts(1), proof: proofText(1, path(1, LEAVES), makeNote(LEAVES).text) }, "checkpoint-malformed");
-form("a note that is no checkpoint", { ...parts(1), proof: proofText(1, path(1, LEAVES), `${ORIGIN}\n\n${signNote(logKey, `${ORIGIN}\n`)}`) }, "checkpoint-malformed");
+form("a note that is no checkpoint", { ...parts(1), proof: proofText(1, path(1, LEAVES), `${ORIGIN}\n\n${signLine(logKey, `${ORIGIN}\n`)}`) }, "checkpoint-malformed");
 form("a checkpoint with an extension line", { ...parts(1), proof: proofText(1, path(1, LEAVES), NOTE.replace("=\n\n", "=\nextension\n\n")) }, "checkpoint-malformed");
 form("a checkpoint of size 0", { ...parts(1), proof: proofText(1, path(1, LEAVES), makeNote(LEAVES, { size: 0 }).note) }, "checkpoint-malformed");
 form("an entry with a space", { ...parts(1), entry: `${ENTRIES[1].text} ` }, "entry-malformed");
