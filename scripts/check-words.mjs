@@ -4,7 +4,7 @@
  * addresses of package registries, claims that no evidence supports, and notes to oneself. Also refuses a lock file
  * with download addresses: names, versions and integrity are enough, and addresses tie it to one registry.
  */
-import { existsSync, readFileSync } from "node:fs";
+import { lstatSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { ROOT, run } from "./lib/process.mjs";
@@ -36,11 +36,14 @@ export function forbiddenWords(path, text) {
   return resolved < 0 ? offences : [...offences, `${path}:${resolved + 1}: a download address in the lock file`];
 }
 
+/** Not so for a tracked link, and for a file that was deleted and not yet committed. */
+function isFile(path) {
+  return lstatSync(join(ROOT, path), { throwIfNoEntry: false })?.isFile() === true;
+}
+
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   const { code, stdout } = await run("git", ["ls-files", "-z"]);
-  const paths = stdout
-    .split("\0")
-    .filter((path) => path !== "" && !EXEMPT.includes(path) && existsSync(join(ROOT, path)));
+  const paths = stdout.split("\0").filter((path) => path !== "" && !EXEMPT.includes(path) && isFile(path));
   if (code !== 0) {
     process.stdout.write("not a git checkout: there are no tracked files to search\n");
   } else {
