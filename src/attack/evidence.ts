@@ -1,0 +1,241 @@
+import { canonicalize } from "../core/canonical-json.ts";
+import { decodeHex, encodeHex } from "../core/encoding.ts";
+import { isTallystickError } from "../core/errors.ts";
+import { proveInclusion, verifyInclusion } from "../core/proof.ts";
+import { parseReceipt, type Receipt } from "../core/receipt.ts";
+import { exitCodeOf, type Finding, type FindingCode, type VerifyReport } from "../core/report.ts";
+import { RightEdge } from "../ledger/right-edge.ts";
+import type { LedgerStorage, StoredEntry } from "../ledger/storage.ts";
+import { discloseAll } from "../ledger/stored-event.ts";
+import { verifyLedger } from "../ledger/verify-ledger.ts";
+import { openSqliteStorage } from "../storage/sqlite.ts";
+import { copyVictim, openVictim, type Victim } from "./victim.ts";
+
+/** What one kind of evidence said about one attack. */
+export interface Notice {
+  /** Null where there was nothing to ask. */
+  readonly noticed: boolean | null;
+  /** Finding and error codes that it answered with, ascending. */
+  readonly codes: readonly string[];
+}
+
+/** A victim after the attack, as a reader meets it. */
+export interface Suspect extends Victim {
+  /** Policy that this reader pins; null for one who has none. */
+  readonly policy: string | null;
+  /** The report of `verify` for this reader; run once. Rejects where there is no ledger to verify. */
+  report(): Promise<VerifyReport>;
+  /** Exit code of that report; null where it rejects. */
+  exit(): Promise<ReturnType<typeof exitCodeOf> | null>;
+}
+
+/** What a reader who pins `policy` can look at. */
+export function suspectOf(victim: Victim, policy: string | null): Suspect {
+  let running: Promise<VerifyReport> | null = null;
+  const report = (): Promise<VerifyReport> => {
+    running ??= verifyFile(victim, policy, {});
+    return running;
+  };
+  const exit: Suspect["exit"] = async () => {
+    try {
+      return exitCodeOf(await report());
+    } catch (error) {
+      if (!isTallystickError(error)) throw error;
+      return null;
+    }
+  };
+  return { ...victim, policy, report, exit };
+}
+
+async function verifyFile(
+  { path, driver }: Victim,
+  policy: string | null,
+  held: { readonly expect?: string },
+): Promise<VerifyReport> {
+  return withStorage({ path, driver }, async (storage) => {
+    const snapshot = await storage.snapshot();
+    try {
+      return await verifyLedger(snapshot, { ...held, ...(policy === null ? {} : { policy, pin: "policy" }) });
+    } finally {
+      await snapshot.close();
+    }
+  });
+}
+
+async function withStorage<T>(
+  { path, driver }: Pick<Victim, "path" | "driver">,
+  look: (storage: LedgerStorage) => Promise<T>,
+): Promise<T> {
+  const storage = await openSqliteStorage(path, { readOnly: true, driver });
+  try {
+    return await look(storage);
+  } finally {
+    await storage.close();
+  }
+}
+
+/** One kind of evidence: a column of the table. */
+export interface Evidence {
+  readonly id: string;
+  readonly name: string;
+  /** The name in two lines of at most seven characters. */
+  readonly title: readonly [string, string];
+  /** What has to be held for it, and what it looks at. */
+  readonly holds: string;
+  notices(suspect: Suspect): Promise<Notice>;
+}
+
+/**
+ * Every kind of evidence, the weakest first: each asks for something to be held that is further from the reach of the
+ * operator than the one before. Each is asked alone and answers for itself alone.
+ */
+export const EVIDENCE: readonly Evidence[] = [
+  {
+    id: "chain",
+    name: "chain walk",
+    title: ["chain", "walk"],
+    holds: "nothing but the stored bytes: their links, and bodies against commitments",
+    notices: (suspect) => ask(suspect, ({ findings }) => only(findings, CHAIN_CODES)),
+  },
+  {
+    id: "head",
+    name: "signed head",
+    title: ["signed", "head"],
+    holds: "a pinned policy: the stored bytes, hashed up to the signed root that is shown",
+    notices: (suspect) =>
+      ask(suspect, ({ findings, pin, verdicts }) => [
+        ...only(findings, HEAD_CODES),
+        // Where entries are missing there is no root to compare, and nothing is established.
+        ...(pin !== "none" && verdicts.authenticity.status === "notEstablished" ? ["not-established"] : []),
+      ]),
+  },
+  {
+    id: "verify",
+    name: "full verify",
+    title: ["full", "verify"],
+    holds: "a pinned policy: all that verify checks, rules, erasures and derived data too",
+    notices: (suspect) => ask(suspect, ({ findings }) => codesOf(findings)),
+  },
+  {
+    id: "boot",
+    name: "boot check",
+    title: ["boot", "check"],
+    holds: "a lock store on a second medium, and what this machine remembers of the path",
+    notices: askBoot,
+  },
+  {
+    id: "receipt",
+    name: "held receipt",
+    title: ["held", "receipt"],
+    holds: "a receipt in a client's hands, against the entry and the tree that are shown now",
+    notices: askReceipt,
+  },
+  {
+    id: "checkpoint",
+    name: "held checkpoint",
+    title: ["held", "checkpt"],
+    holds: "a checkpoint from a client's last visit, against the tree that is shown now",
+    notices: askCheckpoint,
+  },
+];
+
+/** Bytes and links: what a hash chain alone can show. */
+const CHAIN_CODES: ReadonlySet<FindingCode> = new Set([
+  ...(["entry-malformed", "entry-missing", "index-mismatch", "previous-mismatch", "time-backwards"] as const),
+  ...(["body-malformed", "body-missing", "commitment-mismatch"] as const),
+]);
+
+/** From the bodies up to the signature; nothing about the order that the links claim. */
+const HEAD_CODES: ReadonlySet<FindingCode> = new Set([
+  ...(["entry-malformed", "entry-missing", "body-malformed", "body-missing", "commitment-mismatch"] as const),
+  ...(["checkpoint-beyond", "checkpoint-malformed", "checkpoint-root", "checkpoint-signature"] as const),
+  ...(["genesis-malformed", "genesis-mismatch", "origin-mismatch"] as const),
+]);
+
+/** Takes codes from the report. A ledger that is gone shows nothing to look at: only who expected one can notice. */
+function ask(suspect: Suspect, judge: (report: VerifyReport) => readonly string[]): Promise<Notice> {
+  return answer(async () => judge(await suspect.report()), { expectsLedger: false });
+}
+
+/** The codes, or the one of the error: a ledger that cannot be read as one is noticed by whoever reads it. */
+async function answer(look: () => Promise<readonly string[]>, reader: { expectsLedger: boolean }): Promise<Notice> {
+  try {
+    return noticeOf(await look());
+  } catch (error) {
+    if (!isTallystickError(error)) throw error;
+    return error.code === "not-found" && !reader.expectsLedger ? { noticed: null, codes: [] } : noticeOf([error.code]);
+  }
+}
+
+function noticeOf(codes: readonly string[]): Notice {
+  return { noticed: codes.length > 0, codes: [...new Set(codes)].sort() };
+}
+
+function codesOf(findings: readonly Finding[]): string[] {
+  return findings.map((finding) => finding.code);
+}
+
+function only(findings: readonly Finding[], codes: ReadonlySet<FindingCode>): string[] {
+  return codesOf(findings.filter((finding) => codes.has(finding.code)));
+}
+
+/** Opens the ledger for writing, in a copy, because an open ledger signs what it has. */
+function askBoot(suspect: Suspect): Promise<Notice> {
+  const copy = copyVictim(suspect, `${suspect.folder}-boot`);
+  const look = async (): Promise<readonly string[]> => {
+    const ledger = await openVictim(copy);
+    const { appendProblem } = ledger;
+    await ledger.close();
+    return appendProblem === null ? [] : [appendProblem.code];
+  };
+  return answer(look, { expectsLedger: true });
+}
+
+/**
+ * The entry of the receipt as the ledger shows it now, and the leaf of the receipt in the ledger's own tree. Whether that tree
+ * is signed is a question for other evidence.
+ */
+function askReceipt(suspect: Suspect): Promise<Notice> {
+  const receipt = parseReceipt(suspect.held.receipt);
+  const { index } = receipt.entry;
+  const look = async (storage: LedgerStorage): Promise<readonly string[]> => {
+    const [shown] = await storage.readEntries(index, index + 1);
+    if (shown === undefined) return ["entry-missing"];
+    if (shown.entry !== receipt.entryText) return ["other-entry"];
+    if (contentOf(receipt) !== shownContent(shown, receipt)) return ["other-content"];
+    const edge = await RightEdge.load(storage);
+    verifyInclusion({
+      index,
+      leafHash: decodeHex(receipt.leafHash, { code: "malformed-entry" }),
+      size: edge.size,
+      proof: await proveInclusion(index, edge.size, edge.tileReader(storage)),
+      root: await edge.root(storage),
+    });
+    return [];
+  };
+  return answer(() => withStorage(suspect, look), { expectsLedger: true });
+}
+
+function contentOf({ content }: Receipt): string {
+  return content.kind === "whole"
+    ? `${content.salt} ${canonicalize(content.event)}`
+    : canonicalize(content.disclosure.disclosed);
+}
+
+function shownContent(shown: StoredEntry, { content }: Receipt): string {
+  return content.kind === "whole"
+    ? `${encodeHex(shown.salts ?? new Uint8Array(0))} ${shown.body}`
+    : canonicalize(discloseAll(shown).disclosed);
+}
+
+/** `verify` with what the client expects: it confirms that the history is the one seen before, or it does not. */
+function askCheckpoint(suspect: Suspect): Promise<Notice> {
+  const look = async (): Promise<readonly string[]> => {
+    const { findings, verdicts } = await verifyFile(suspect, suspect.policy, { expect: suspect.held.checkpoint });
+    if (verdicts.independence.status === "pass") return [];
+    const said = findings.filter(({ evidence }) => evidence === "the expected checkpoint");
+    // No root of the shown tree can be computed where an entry is missing.
+    return said.length > 0 ? codesOf(said) : ["not-established"];
+  };
+  return answer(look, { expectsLedger: true });
+}

@@ -1,0 +1,327 @@
+import { createHash } from "node:crypto";
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, realpathSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { type AttackTable, formatAttackTable, runAttacks, tamperedExports } from "../../src/attack/index.ts";
+import { parsePolicy } from "../../src/core/policy.ts";
+import { generateAuthorKey, generateLogKey } from "../../src/keys/index.ts";
+import { Ledger } from "../../src/open.ts";
+
+interface Expected {
+  /** One mark per column: chain walk, signed head, full verify, boot check, held receipt, held checkpoint. */
+  readonly marks: string;
+  readonly weakest: string | null;
+  /** Exit code of full verify. Default: 1 where it notices, else 0. */
+  readonly exit?: number | null;
+  /** What some columns must have said, so that a row is not noticed for another reason than its own. */
+  readonly codes?: Readonly<Record<string, readonly string[]>>;
+}
+
+/**
+ * Row by row. Positions of a victim of 300 entries: single entries are attacked at 120, the tail is cut at 250, the receipt is
+ * of entry 150, checkpoints stand at 200 and 300, and the client holds that of 300.
+ */
+const EXPECTED: Readonly<Record<string, Expected>> = {
+  untouched: { marks: "······", weakest: null },
+
+  // Plain writes: whoever re-hashes the bodies notices. What compares trees does not where only bodies changed, because the leaf
+  // holds the commitment and not the body: the client's checkpoint is still that of this tree.
+  "edit/write": { marks: "XXX···", weakest: "chain", codes: { chain: ["commitment-mismatch"] } },
+  // The deleted row leaves a gap: entry 150 is still entry 150, so its receipt notices nothing, and the tiles still give the
+  // root of the lock store. The client's checkpoint cannot be confirmed, as a tree with a gap has no root.
+  "delete/write": {
+    marks: "XXX··X",
+    weakest: "chain",
+    codes: { chain: ["entry-missing"], checkpoint: ["not-established"] },
+  },
+  // Here, in the next and in regrow/write the client's checkpoint notices although the checkpoint that is shown is still the
+  // genuine one: `verify` compares what a client holds with the tree of the stored entries, not with another checkpoint.
+  "insert/write": { marks: "XXXXXX", weakest: "chain", codes: { checkpoint: ["expected-root"] } },
+  "reorder/write": {
+    marks: "XXX··X",
+    weakest: "chain",
+    codes: { chain: ["index-mismatch", "previous-mismatch"], checkpoint: ["expected-root"] },
+  },
+  // Nothing in a chain says where it ends.
+  "truncate/write": {
+    marks: "·XXX·X",
+    weakest: "head",
+    codes: { head: ["checkpoint-beyond"], boot: ["rolled-back"], checkpoint: ["expected-beyond"] },
+  },
+  "regrow/write": {
+    marks: "XXXX·X",
+    weakest: "chain",
+    codes: { chain: ["previous-mismatch"], head: ["checkpoint-root"], boot: ["forked"] },
+  },
+  // Genesis and the hold keep their bodies; the receipt shows the body that the client was given.
+  "rewrite/write": { marks: "XXX·X·", weakest: "chain", codes: { receipt: ["other-content"] } },
+
+  // Recomputed: the chain walk notices none of the seven any more.
+  ...Object.fromEntries(
+    ["edit", "insert", "reorder", "rewrite"].map((id): [string, Expected] => [
+      `${id}/recompute`,
+      {
+        marks: "·XXXXX",
+        weakest: "head",
+        codes: {
+          verify: ["checkpoint-root"],
+          boot: ["forked"],
+          receipt: ["other-entry"],
+          checkpoint: ["expected-root"],
+        },
+      },
+    ]),
+  ),
+  "delete/recompute": {
+    marks: "·XXXXX",
+    weakest: "head",
+    codes: { verify: ["checkpoint-beyond", "checkpoint-root"], boot: ["rolled-back"], checkpoint: ["expected-beyond"] },
+  },
+  // The receipt of entry 150 says nothing about entries after it.
+  "truncate/recompute": { marks: "·XXX·X", weakest: "head", codes: { head: ["checkpoint-beyond"] } },
+  "regrow/recompute": { marks: "·XXX·X", weakest: "head", codes: { head: ["checkpoint-root"] } },
+
+  // An older genuine checkpoint hides from the signed head what happened after it, and nothing before it.
+  ...Object.fromEntries(
+    ["edit", "delete", "insert", "reorder", "rewrite"].map((id): [string, Expected] => [
+      `${id}/replay`,
+      { marks: "·XXXXX", weakest: "head", codes: { verify: ["checkpoint-root"], boot: ["forked"] } },
+    ]),
+  ),
+  "truncate/replay": {
+    marks: "···X·X",
+    weakest: "boot",
+    codes: { boot: ["rolled-back"], checkpoint: ["expected-beyond"] },
+  },
+  "regrow/replay": { marks: "···X·X", weakest: "boot", codes: { boot: ["forked"], checkpoint: ["expected-root"] } },
+
+  // With the log key nothing in the ledger itself is wrong: `rewrite` keeps genesis, which the policy pins.
+  ...Object.fromEntries(
+    ["edit", "delete", "insert", "reorder", "rewrite"].flatMap((id): [string, Expected][] => [
+      [`${id}/key`, { marks: "···XXX", weakest: "boot" }],
+      [`${id}/lock`, { marks: "····XX", weakest: "receipt" }],
+    ]),
+  ),
+  "truncate/key": { marks: "···X·X", weakest: "boot", codes: { boot: ["rolled-back"] } },
+  "regrow/key": { marks: "···X·X", weakest: "boot", codes: { boot: ["forked"] } },
+  "truncate/lock": { marks: "·····X", weakest: "checkpoint", codes: { checkpoint: ["expected-beyond"] } },
+  "regrow/lock": { marks: "·····X", weakest: "checkpoint", codes: { checkpoint: ["expected-root"] } },
+
+  // The opposite of all the others: everything holds but the link, which neither tree nor signature forces.
+  "bad-link": { marks: "X·X···", weakest: "chain", codes: { chain: ["previous-mismatch"] } },
+  // To a chain and to a tree this is a legitimate erasure. The boot check stops at the control event that it cannot read.
+  "vanished-control": {
+    marks: "··XX··",
+    weakest: "verify",
+    codes: { verify: ["control-body-missing", "derived-filter", "erasure-void"], boot: ["malformed-control"] },
+  },
+  // Only a reader without a pin takes the rules from the ledger: spec/policy.md 17.
+  "weakened-rules": { marks: "··X···", weakest: "verify", codes: { verify: ["rules-weakened"] } },
+
+  "old-copy": { marks: "···X·X", weakest: "boot", codes: { boot: ["rolled-back"] } },
+  "wiped": { marks: "–––XXX", weakest: "boot", exit: null, codes: { boot: ["ledger-replaced"] } },
+  "other-key": {
+    marks: "·XXXXX",
+    weakest: "head",
+    codes: { head: ["checkpoint-signature", "genesis-mismatch"], boot: ["ledger-replaced"] },
+  },
+  // Never 0: without a pin the answer is inconclusive.
+  "other-key-no-pin": { marks: "···XXX", weakest: "boot", exit: 3, codes: { checkpoint: ["checkpoint-signature"] } },
+
+  // Derived data fail no verdict; verify names them as needing `reindex`.
+  "id-index": { marks: "··X···", weakest: "verify", exit: 0, codes: { verify: ["derived-id"] } },
+  "filter": { marks: "··X···", weakest: "verify", exit: 0, codes: { verify: ["derived-filter"] } },
+  // The boot check reads the root through the tile.
+  "tile": { marks: "··XX··", weakest: "verify", exit: 0, codes: { verify: ["derived-tile"], boot: ["forked"] } },
+};
+
+function marksOf(table: AttackTable, row: AttackTable["rows"][number]): string {
+  return table.columns
+    .map(({ id }) => row.notices[id]?.noticed ?? null)
+    .map((noticed) => (noticed === null ? "–" : noticed ? "X" : "·"))
+    .join("");
+}
+
+/** The temporary directory and the state directory of this process, both empty and watched. */
+const folder = realpathSync(mkdtempSync(join(tmpdir(), "tallystick-test-")));
+const temporary = join(folder, "tmp");
+const stateDirectory = join(folder, "state");
+const before = { TMPDIR: process.env.TMPDIR, TALLYSTICK_STATE_DIR: process.env.TALLYSTICK_STATE_DIR };
+
+beforeAll(() => {
+  mkdirSync(temporary);
+  process.env.TMPDIR = temporary;
+  process.env.TALLYSTICK_STATE_DIR = stateDirectory;
+});
+
+afterAll(() => {
+  for (const [name, value] of Object.entries(before)) {
+    if (value === undefined) delete process.env[name];
+    else process.env[name] = value;
+  }
+  rmSync(folder, { recursive: true });
+});
+
+function expectNothingLeft(): void {
+  expect(readdirSync(temporary)).toEqual([]);
+  expect(readdirSync(folder)).toEqual(["tmp"]);
+}
+
+describe("the attack table", () => {
+  let table: AttackTable;
+
+  beforeAll(async () => {
+    table = await runAttacks();
+  });
+
+  it("has a row for every expected attack and no other", () => {
+    expect(table.rows.map(({ id }) => id).sort()).toEqual(Object.keys(EXPECTED).sort());
+    expect(table.columns.map(({ id }) => id)).toEqual(["chain", "head", "verify", "boot", "receipt", "checkpoint"]);
+  });
+
+  it.each(Object.entries(EXPECTED))("is noticed by exactly the evidence that can: %s", (id, expected) => {
+    const row = table.rows.find((candidate) => candidate.id === id) as AttackTable["rows"][number];
+    const measured = { marks: marksOf(table, row), weakest: row.weakest, exit: row.exit };
+    const exit = expected.exit === undefined ? (expected.marks[2] === "X" ? 1 : 0) : expected.exit;
+    expect(measured).toEqual({ marks: expected.marks, weakest: expected.weakest, exit });
+    for (const [column, codes] of Object.entries(expected.codes ?? {}))
+      expect({ column, codes: row.notices[column]?.codes }).toEqual({ column, codes });
+  });
+
+  it("gives the same table and the same text in a second run, and leaves nothing behind", async () => {
+    const again = await runAttacks();
+    expect(again).toEqual(table);
+    expect(formatAttackTable(again)).toBe(formatAttackTable(table));
+    expectNothingLeft();
+  });
+
+  it("survives structured cloning and JSON unchanged", () => {
+    expect(structuredClone(table)).toEqual(table);
+    expect(JSON.parse(JSON.stringify(table))).toEqual(table);
+  });
+
+  it("reports its progress from none to all", async () => {
+    const seen: string[] = [];
+    const controller = new AbortController();
+    const onProgress = (done: number, total: number): void => {
+      seen.push(`${done}/${total}`);
+      if (done === 2) controller.abort(new Error("enough"));
+    };
+    await expect(runAttacks({ onProgress, signal: controller.signal, dir: temporary })).rejects.toThrow("enough");
+    expect(seen).toEqual([`0/${table.rows.length}`, `1/${table.rows.length}`, `2/${table.rows.length}`]);
+    expectNothingLeft();
+  });
+
+  it("refuses a victim that is too small or too large, before anything is made", async () => {
+    for (const entries of [0, 299, 300.5, 5_001, Number.NaN]) {
+      await expect(runAttacks({ entries })).rejects.toThrow(`attack: expected 300 to 5000 entries, got ${entries}`);
+    }
+    expectNothingLeft();
+  });
+
+  describe("as text", () => {
+    it("keeps to the width, and to plain characters without colour", () => {
+      for (const width of [undefined, 100, 92, 80, 10]) {
+        const text = formatAttackTable(table, width === undefined ? {} : { width });
+        const longest = Math.max(...text.split("\n").map((line) => line.length));
+        expect(longest).toBeLessThanOrEqual(Math.max(80, width ?? 100));
+        expect(text).not.toMatch(/\u001b| \n/);
+        expect(text.endsWith(".\n")).toBe(true);
+      }
+    });
+
+    it("says the same with colour", () => {
+      const painted = formatAttackTable(table, { color: true });
+      expect(painted.replaceAll(/\u001b\[[0-9]+m/g, "")).toBe(formatAttackTable(table));
+      expect(painted).toContain("\u001b[32mX\u001b[0m");
+    });
+
+    it("puts attacks of one attacker that were answered alike on one line", () => {
+      const lines = formatAttackTable(table).split("\n");
+      const line = (start: string): string | undefined => lines.find((text) => text.trimStart().startsWith(start));
+      expect(lines[0]).toBe("45 attacks on a ledger of 300 entries, and what noticed them");
+      expect(line("untouched")?.replaceAll(" ", "")).toBe("untouchedledger······");
+      expect(line("delete, reorder")?.replaceAll(" ", "")).toBe("delete,reorderXXX··X");
+      expect(line("another key, and a reader who pins nothing *")?.replaceAll(" ", "")).toMatch(/\*···XXX$/);
+      expect(lines.filter((text) => text.startsWith("* Not noticed"))).toHaveLength(1);
+    });
+
+    it("takes its sentences from what was measured", () => {
+      const flat = (text: string): string => text.replaceAll("\n", " ");
+      const text = flat(formatAttackTable(table));
+      expect(text).toContain("of 14 attacks that recompute every hash without the log key, the chain walk notices 0,");
+      expect(text).toContain("hashing up to a head signed by a pinned key 12.");
+      expect(text).toContain("of 14 attacks with the log key, verifying the ledger notices 0;");
+      expect(text).toContain("the lock store notices 0 of 7, and a client's checkpoint 7.");
+      const blind = structuredClone(table) as unknown as { rows: { notices: Record<string, { noticed: boolean }> }[] };
+      for (const row of blind.rows) row.notices.checkpoint = { noticed: false };
+      expect(flat(formatAttackTable(blind as unknown as AttackTable))).toContain("and a client's checkpoint 0.");
+    });
+  });
+});
+
+describe("attacks on copies of real events", () => {
+  const source = join(folder, "source");
+  const path = join(source, "audit.db");
+
+  const digest = (): string => createHash("sha256").update(readFileSync(path)).digest("hex");
+
+  beforeAll(async () => {
+    mkdirSync(source);
+    const author = generateAuthorKey("ed25519");
+    const ledger = await Ledger.open(path, {
+      state: join(source, "state"),
+      signer: generateLogKey(),
+      notify: () => {},
+    });
+    await ledger.keys.addAuthor(author, "alice");
+    await ledger.append({ action: "contract.signed", actor: "alice", id: "signed-1" }, { signer: author });
+    for (let i = 0; i < 40; i++) {
+      const event = { action: "commit.made", actor: `author-${i % 3}`, payload: { files: [`src/${i}.ts`], lines: i } };
+      await ledger.append(event, { scheme: i % 2 === 0 ? "fields" : "event" });
+    }
+    await ledger.append({ action: "big", payload: "x".repeat(20_000) });
+    await ledger.erase([{ index: 4 }, { index: 5, fields: ["payload.files"] }], { reason: "asked for" });
+    await ledger.close();
+  });
+
+  afterAll(() => rmSync(source, { recursive: true }));
+
+  it("notices the same, whatever the events, the sizes and the seed, and only reads the source", async () => {
+    const files = readdirSync(source);
+    const bytes = digest();
+    const table = await runAttacks({ source: path, entries: 701, seed: "another", dir: temporary });
+    const measured = Object.fromEntries(table.rows.map((row) => [row.id, marksOf(table, row)]));
+    const expected = Object.fromEntries(Object.entries(EXPECTED).map(([id, { marks }]) => [id, marks]));
+    expect(measured).toEqual(expected);
+    expect(table.at).toEqual({ size: 701, older: 467, hold: 140, target: 280, receipt: 350, cut: 584 });
+    expect(digest()).toBe(bytes);
+    expect(readdirSync(source)).toEqual(files);
+    expect(readdirSync(temporary)).toEqual([]);
+  });
+
+  it("copies whole ordinary events without signatures, and invents what is missing", async () => {
+    for await (const { id, text, problem, policy, withoutPin } of tamperedExports({ source: path })) {
+      expect({ id, problem, withoutPin }).toEqual({ id: "untouched", problem: null, withoutPin: false });
+      expect(parsePolicy(policy).origin).toBe("attack.invalid/victim");
+      const lines = (text ?? "").trimEnd().split("\n");
+      expect(lines).toHaveLength(301);
+      expect(lines[1]).toContain("ledger.genesis");
+      expect(lines[2]).toContain('"contract.signed"');
+      expect(text).not.toContain("signatures");
+      expect(text).not.toContain("xxxx");
+      // Of the forty, two were erased in whole or in part.
+      expect(lines.filter((line) => line.includes('commit.made"'))).toHaveLength(38);
+      const invented = lines.slice(2).filter((line) => line.includes('"attack.invalid/'));
+      expect(invented).toHaveLength(298 - 1 - 38);
+      break;
+    }
+    expect(readdirSync(temporary)).toEqual([]);
+  });
+
+  it("fails for a source that is no ledger, and leaves nothing behind", async () => {
+    await expect(runAttacks({ source: join(source, "none.db") })).rejects.toMatchObject({ code: "not-found" });
+    expect(readdirSync(temporary)).toEqual([]);
+  });
+});
