@@ -50,7 +50,7 @@ export interface StoredCheckpoint {
   readonly note: string;
 }
 
-/** Replacement of the erasable columns of one entry. */
+/** Replacement of the erasable columns of one entry. An entry or id that is not stored is `invariant-broken`. */
 export interface Redaction {
   readonly index: number;
   /** New `disclosure`; null erases everything. `body` and `salts` become null either way. */
@@ -127,6 +127,7 @@ export interface SideTables {
   readonly controls: readonly number[];
   readonly erasedIds: readonly ErasedId[];
   readonly checkpoints: readonly StoredCheckpoint[];
+  readonly cosigned: readonly StoredCheckpoint[];
   /** Erasure entries whose bytes are still to be purged. */
   readonly purges: readonly number[];
   /** What is in the store and should not be: altered schema, rows that no reader expects. One sentence each. */
@@ -153,7 +154,8 @@ export interface LedgerStorage {
   /**
    * Creates the ledger: runs `plan` under the write lock if the store is empty, and commits its batch (index 0 = genesis).
    * Returns false, without running it, if a ledger is there already. Two processes may race: one creates, the other gets
-   * false. Errors: `foreign-database` (holds something else, untouched), `newer-format`, `read-only`, `storage-*`.
+   * false. When the plan fails nothing is left, and `create` may be called again. Errors: `foreign-database` (holds something
+   * else, untouched), `newer-format`, `read-only`, `storage-*`.
    */
   create(plan: () => Promise<Batch> | Batch): Promise<boolean>;
 
@@ -164,12 +166,12 @@ export interface LedgerStorage {
    * Runs the synchronous `plan` under the store's write lock and commits its batch atomically; durable when it resolves.
    * The plan may run again (after a lost compare-and-swap), so it must not have effects. When it returns undefined
    * nothing is written. Resolves with whether a batch was committed. Other processes' commits are seen. Errors:
-   * `storage-busy` (another writer held the lock for too long), `storage-full`, `storage-io`, `read-only`: nothing changed;
-   * `outcome-unknown`: the commit may or may not have happened.
+   * `not-found` (no ledger is there), `storage-busy` (another writer held the lock for too long), `storage-full`, `storage-io`,
+   * `read-only`: nothing changed; `outcome-unknown`: the commit may or may not have happened.
    */
   commit(reads: CommitReads, plan: (view: CommitView) => Batch | undefined): Promise<boolean>;
 
-  /** Entries of `first ≤ index < end`, ascending. At most 4,096 at a time. */
+  /** Entries of `first ≤ index < end`, ascending. At most 4,096 at a time, else `RangeError`. */
   readEntries(first: number, end: number): Promise<readonly StoredEntry[]>;
   readTile(level: number, index: number): Promise<Uint8Array | undefined>;
   /** Filters of `first ≤ block < end` that exist, ascending. */
@@ -181,6 +183,11 @@ export interface LedgerStorage {
   putCheckpoint(checkpoint: StoredCheckpoint): Promise<void>;
   latestCheckpoint(): Promise<StoredCheckpoint | undefined>;
 
+  /** Stores a checkpoint with the cosignatures of witnesses, in place of an earlier one of the same size. */
+  putCosigned(checkpoint: StoredCheckpoint): Promise<void>;
+  /** The largest one. */
+  latestCosigned(): Promise<StoredCheckpoint | undefined>;
+
   /** Replaces all derived data (tiles, filters, ids, controls) by what `rebuild` yields, atomically, and mends guard triggers. */
   rebuildDerived(rebuild: AsyncIterable<Batch> | Iterable<Batch>): Promise<void>;
 
@@ -190,8 +197,9 @@ export interface LedgerStorage {
   /** Tries to remove erased bytes from every file and log of the store. `pending` while a reader holds them back. */
   purge(): Promise<"done" | "pending">;
 
+  /** It may outlive this storage. Errors: `not-found` when no ledger is there. */
   snapshot(): Promise<StorageSnapshot>;
 
-  /** Idempotent. Pending commits have resolved before. */
+  /** Idempotent. Pending commits have resolved before; afterwards every call is refused with `closed`. */
   close(): Promise<void>;
 }

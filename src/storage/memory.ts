@@ -35,6 +35,7 @@ interface Tables {
   /** By hex digest. */
   readonly erasedIds: Map<string, ErasedId>;
   readonly checkpoints: Map<number, string>;
+  readonly cosigned: Map<number, string>;
   readonly purges: Set<number>;
 }
 
@@ -54,6 +55,7 @@ class MemoryStorage implements LedgerStorage {
     controls: [],
     erasedIds: new Map(),
     checkpoints: new Map(),
+    cosigned: new Map(),
     purges: new Set(),
   };
   private closed = false;
@@ -129,7 +131,19 @@ class MemoryStorage implements LedgerStorage {
 
   async latestCheckpoint(): Promise<StoredCheckpoint | undefined> {
     this.assertOpen();
-    return checkpointsOf(this.tables).at(-1);
+    return sortedNotes(this.tables.checkpoints).at(-1);
+  }
+
+  async putCosigned({ size, note }: StoredCheckpoint): Promise<void> {
+    await this.write(() => {
+      this.tables.cosigned.set(size, note);
+      return false;
+    });
+  }
+
+  async latestCosigned(): Promise<StoredCheckpoint | undefined> {
+    this.assertOpen();
+    return sortedNotes(this.tables.cosigned).at(-1);
   }
 
   async rebuildDerived(rebuild: AsyncIterable<Batch> | Iterable<Batch>): Promise<void> {
@@ -307,7 +321,8 @@ function openSnapshot(tables: Tables, closed: () => void): StorageSnapshot {
         ids: tables.ids.size,
         controls: [...tables.controls].sort((a, b) => a - b),
         erasedIds: [...tables.erasedIds.values()].sort((a, b) => a.index - b.index).map(copyErasedId),
-        checkpoints: checkpointsOf(tables),
+        checkpoints: sortedNotes(tables.checkpoints),
+        cosigned: sortedNotes(tables.cosigned),
         purges: [...tables.purges].sort((a, b) => a - b),
         anomalies: [],
       };
@@ -323,8 +338,8 @@ function headOf(entries: readonly StoredEntry[]): StorageHead {
   return { size: entries.length, lastEntry: entries.at(-1)?.entry ?? null };
 }
 
-function checkpointsOf(tables: Tables): StoredCheckpoint[] {
-  return [...tables.checkpoints].sort(([a], [b]) => a - b).map(([size, note]) => ({ size, note }));
+function sortedNotes(notes: ReadonlyMap<number, string>): StoredCheckpoint[] {
+  return [...notes].sort(([a], [b]) => a - b).map(([size, note]) => ({ size, note }));
 }
 
 function rawOf({ index, entry, body, salts, disclosure }: StoredEntry): RawEntry {
@@ -356,6 +371,7 @@ function copyTables(tables: Tables): Tables {
     controls: [...tables.controls],
     erasedIds: new Map(tables.erasedIds),
     checkpoints: new Map(tables.checkpoints),
+    cosigned: new Map(tables.cosigned),
     purges: new Set(tables.purges),
   };
 }

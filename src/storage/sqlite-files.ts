@@ -1,4 +1,4 @@
-import { closeSync, constants, openSync, readSync, statSync } from "node:fs";
+import { closeSync, constants, lstatSync, openSync, readSync, realpathSync, statSync } from "node:fs";
 import { access, copyFile, mkdtemp, rm, stat, statfs } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { basename, dirname, join } from "node:path";
@@ -101,6 +101,27 @@ function readHeader(path: string): Marks {
   return { applicationId: view.getUint32(68), version: view.getUint32(60), schemaRows };
 }
 
+/**
+ * The path with symbolic links followed, as SQLite follows them: its log stands beside the file, not beside the link. A
+ * path with nothing at it is returned as it is, a link to nothing is `not-found`.
+ */
+export function realPath(path: string): string {
+  try {
+    if (lstatSync(path, { throwIfNoEntry: false }) === undefined) return path;
+    return realpathSync(path);
+  } catch (error) {
+    throw fileError(error, path);
+  }
+}
+
+/** Errors: `not-found` when the directory that is to hold `path` is not there. */
+export function assertDirectory(path: string): void {
+  const directory = dirname(path);
+  if (statSync(directory, { throwIfNoEntry: false })?.isDirectory() === true) return;
+  const message = `no ledger at ${path}: there is no directory ${directory}`;
+  throw new UnavailableError("not-found", message, { details: { path, directory } });
+}
+
 /** Size of a regular file, undefined when there is none. Errors: `not-a-ledger` for a directory or device, `storage-io`. */
 export function fileSize(path: string): number | undefined {
   try {
@@ -118,7 +139,7 @@ function fileError(error: unknown, path: string): unknown {
   if (!(error instanceof Error) || !("syscall" in error)) return error;
   const code = "code" in error && typeof error.code === "string" ? error.code : "unknown";
   if (code === "ENOTDIR" || code === "ENOENT") {
-    const message = `no ledger at ${path}: there is no directory ${dirname(path)}`;
+    const message = `no ledger at ${path}: it is gone, or a link to nothing`;
     return new UnavailableError("not-found", message, { cause: error, details: { path, errno: code } });
   }
   return new UnavailableError("storage-io", `${path} cannot be read (${code})`, {

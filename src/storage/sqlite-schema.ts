@@ -102,6 +102,12 @@ const TABLES: readonly Table[] = [
     refuseUpdate: "",
     refuseDelete: "",
   },
+  {
+    name: "cosigned",
+    sql: "CREATE TABLE cosigned(size INTEGER PRIMARY KEY, note TEXT NOT NULL) STRICT",
+    derived: false,
+    refuseDelete: "",
+  },
   { name: "purges", sql: "CREATE TABLE purges(erasure INTEGER PRIMARY KEY) STRICT", derived: false },
 ];
 

@@ -48,6 +48,8 @@ export interface Statements {
   insertFilter(filter: StoredFilter): void;
   blankFilter(block: number): void;
   insertCheckpoint(size: number, note: string): void;
+  latestCosigned(): StoredCheckpoint | undefined;
+  upsertCosigned(size: number, note: string): void;
   insertPurge(erasure: number): void;
   /** Removes the purges of erasures up to `last`. */
   deletePurges(last: number): void;
@@ -78,6 +80,10 @@ export function prepareStatements(db: SqliteDatabase): Statements {
   const insertFilter = prepare("INSERT INTO filters(block, bits) VALUES (?, ?) ON CONFLICT DO NOTHING");
   const blankFilter = prepare("UPDATE filters SET bits = NULL WHERE block = ? AND bits IS NOT NULL");
   const insertCheckpoint = prepare("INSERT INTO checkpoints(size, note) VALUES (?, ?)");
+  const latestCosigned = prepare("SELECT size, note FROM cosigned ORDER BY size DESC LIMIT 1");
+  const upsertCosigned = prepare(
+    "INSERT INTO cosigned(size, note) VALUES (?, ?) ON CONFLICT(size) DO UPDATE SET note = excluded.note",
+  );
   const insertPurge = prepare("INSERT INTO purges(erasure) VALUES (?)");
   const deletePurges = prepare("DELETE FROM purges WHERE erasure <= ?");
   const eraseEntry = prepare("UPDATE entries SET body = NULL, salts = NULL WHERE idx = ? RETURNING idx");
@@ -139,6 +145,8 @@ export function prepareStatements(db: SqliteDatabase): Statements {
     insertFilter: ({ block, bits }) => void insertFilter().run(block, bits),
     blankFilter: (block) => void blankFilter().run(block),
     insertCheckpoint: (size, note) => void insertCheckpoint().run(size, note),
+    latestCosigned: () => latestCosigned().get() as StoredCheckpoint | undefined,
+    upsertCosigned: (size, note) => void upsertCosigned().run(size, note),
     insertPurge: (erasure) => void insertPurge().run(erasure),
     deletePurges: (last) => void deletePurges().run(last),
     redact({ index, disclosure, id, erasedId: erased }, size) {

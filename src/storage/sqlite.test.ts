@@ -7,9 +7,11 @@ import {
   mkdtempSync,
   readdirSync,
   readFileSync,
+  realpathSync,
   renameSync,
   rmSync,
   statSync,
+  symlinkSync,
   truncateSync,
   writeFileSync,
 } from "node:fs";
@@ -30,7 +32,8 @@ let path: string;
 let opened: LedgerStorage[];
 
 beforeEach(() => {
-  directory = mkdtempSync(join(tmpdir(), "tallystick-test-"));
+  // Real: macOS has its temporary directory behind a link.
+  directory = realpathSync(mkdtempSync(join(tmpdir(), "tallystick-test-")));
   path = join(directory, "audit.db");
   opened = [];
 });
@@ -253,6 +256,28 @@ describe("opening", () => {
     db.close();
   });
 
+  it("follows a symbolic link, whose log stands beside the file that it leads to", async () => {
+    await createAtRest(3);
+    const link = join(directory, "link.db");
+    symlinkSync(path, link);
+    const real = path;
+    path = link;
+    const writer = await open();
+    await append(writer);
+    const reader = await open({ readOnly: true });
+    expect((await readAllRaw(reader, 0, 10)).length).toBe(4);
+    expect(writer.capabilities.location).toBe(realpathSync(real));
+    await reader.close();
+    await writer.close();
+    expect(readdirSync(directory).sort()).toEqual(["audit.db", "link.db"]);
+    path = join(directory, "dangling.db");
+    symlinkSync(join(directory, "nothing"), path);
+    await expect(open({ create: true })).rejects.toMatchObject({
+      code: "not-found",
+      message: `no ledger at ${path}: it is gone, or a link to nothing`,
+    });
+  });
+
   it("takes a database without tables for an empty one", async () => {
     const db = new Database(path);
     db.exec("PRAGMA journal_mode=WAL; VACUUM");
@@ -383,6 +408,7 @@ describe("reading only", () => {
       () => storage.create(() => batchOf(0, 1)),
       () => append(storage),
       () => storage.putCheckpoint({ size: 1, note: "a" }),
+      () => storage.putCosigned({ size: 1, note: "a" }),
       () => storage.rebuildDerived([]),
       () => storage.purge(),
     ];
@@ -815,6 +841,7 @@ describe("guards", () => {
     ["DELETE FROM erased_ids", "erased_ids of a ledger cannot be changed"],
     ["UPDATE checkpoints SET note = 'x'", "checkpoints of a ledger cannot be changed"],
     ["DELETE FROM checkpoints", "checkpoints of a ledger cannot be changed"],
+    ["DELETE FROM cosigned", "cosigned of a ledger cannot be changed"],
     ["INSERT INTO entries VALUES (9, 5, x'00', 'text')", "cannot store"],
   ])("stop %s", async (sql, message) => {
     const storage = await create(4);
@@ -832,6 +859,7 @@ describe("guards", () => {
       }),
     );
     await storage.putCheckpoint({ size: 5, note: "note" });
+    await storage.putCosigned({ size: 5, note: "note" });
     expect(() => tamper(sql)).toThrow(message);
   });
 });
@@ -908,6 +936,11 @@ describe("anomalies", () => {
       "a checkpoint of nothing",
       "INSERT INTO checkpoints VALUES (0, 'x')",
       "table checkpoints: 1 checkpoints of no size",
+    ],
+    [
+      "a cosigned checkpoint of nothing",
+      "INSERT INTO cosigned VALUES (0, 'x')",
+      "table cosigned: 1 cosigned checkpoints of no size",
     ],
     ["a purge of no erasure", "INSERT INTO purges VALUES (-4)", "table purges: 1 purges of erasures that do not exist"],
     [

@@ -15,7 +15,7 @@ import type {
 } from "../ledger/storage.ts";
 import { SqliteFile } from "./sqlite-connection.ts";
 import { loadSqliteDriver, type SqliteDriver } from "./sqlite-driver.ts";
-import { fileSystemType, isAtRest, networkFileSystem } from "./sqlite-files.ts";
+import { assertDirectory, fileSystemType, isAtRest, networkFileSystem, realPath } from "./sqlite-files.ts";
 import { createGuards, createSchema, isEmpty, resetDerived } from "./sqlite-schema.ts";
 import { openSnapshot } from "./sqlite-snapshot.ts";
 import { prepareStatements, type Statements } from "./sqlite-statements.ts";
@@ -48,11 +48,11 @@ const READ_ENTRIES_MAX = 4_096;
  * `newer-format`, `network-filesystem`, `driver-missing`, `storage-corrupt`, `storage-io`, `storage-busy`.
  */
 export async function openSqliteStorage(path: string, options: SqliteStorageOptions = {}): Promise<LedgerStorage> {
-  const location = resolve(path);
-  if (path.trim() === "" || path === ":memory:" || location !== location.trim()) {
+  if (path.trim() === "" || path === ":memory:" || path !== path.trim()) {
     const expected = "expected the path of a file without white space at its ends";
     throw new TypeError(`openSqliteStorage: ${expected}, got ${JSON.stringify(path)}`);
   }
+  const location = realPath(resolve(path));
   const readOnly = options.readOnly ?? false;
   const file = new SqliteFile(location, {
     driver: options.driver ?? (await loadSqliteDriver()),
@@ -67,6 +67,7 @@ export async function openSqliteStorage(path: string, options: SqliteStorageOpti
       details: { path: location, found },
     });
   }
+  if (found === "missing") assertDirectory(location);
   const network =
     options.allowNetworkFileSystem === true
       ? undefined
@@ -181,6 +182,17 @@ class SqliteStorage implements LedgerStorage {
 
   latestCheckpoint(): Promise<StoredCheckpoint | undefined> {
     return this.read((statements) => statements.latestCheckpoint(), undefined);
+  }
+
+  async putCosigned({ size, note }: StoredCheckpoint): Promise<void> {
+    await this.file.write(({ statements }) => {
+      statements.upsertCosigned(size, note);
+      return true;
+    });
+  }
+
+  latestCosigned(): Promise<StoredCheckpoint | undefined> {
+    return this.read((statements) => statements.latestCosigned(), undefined);
   }
 
   async rebuildDerived(rebuild: AsyncIterable<Batch> | Iterable<Batch>): Promise<void> {

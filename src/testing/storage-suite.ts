@@ -504,23 +504,27 @@ export function storageSuite(
       });
     });
 
-    describe("checkpoints", () => {
-      check("the latest is the one of the largest size", async ({ storage }) => {
+    describe("cosigned checkpoints", () => {
+      check("the latest is the one of the largest size, in the form stored last", async ({ storage }) => {
         await storage.create(genesis);
-        for (const size of [3, 10, 7]) await storage.putCheckpoint({ size, note: `note ${size}\n\n— é` });
-        expect(await storage.latestCheckpoint()).toEqual({ size: 10, note: "note 10\n\n— é" });
+        expect(await storage.latestCosigned()).toBe(undefined);
+        for (const [size, note] of [
+          [3, "three"],
+          [10, "ten"],
+          [7, "seven"],
+          [10, "ten, and one witness more"],
+        ] as const) {
+          await storage.putCosigned({ size, note });
+        }
+        expect(await storage.latestCosigned()).toEqual({ size: 10, note: "ten, and one witness more" });
+        expect(await storage.latestCheckpoint()).toBe(undefined);
+        const { cosigned } = await withSnapshot(storage, (snapshot) => snapshot.sideTables());
+        expect(cosigned).toEqual([
+          { size: 3, note: "three" },
+          { size: 7, note: "seven" },
+          { size: 10, note: "ten, and one witness more" },
+        ]);
       });
-
-      check(
-        "the same one again is fine; another of the same size is invariant-broken and changes nothing",
-        async ({ storage }) => {
-          await storage.create(genesis);
-          await storage.putCheckpoint({ size: 3, note: "a" });
-          await storage.putCheckpoint({ size: 3, note: "a" });
-          expect(await outcomeOf(storage.putCheckpoint({ size: 3, note: "b" }))).toBe("invariant-broken");
-          expect(await storage.latestCheckpoint()).toEqual({ size: 3, note: "a" });
-        },
-      );
     });
 
     describe("redaction", () => {
@@ -825,6 +829,7 @@ export function storageSuite(
             { size: 300, note: "a" },
             { size: 602, note: "b" },
           ],
+          cosigned: [],
           purges: [],
           anomalies: [],
         });
@@ -856,6 +861,8 @@ export function storageSuite(
           () => storage.readControls(),
           () => storage.putCheckpoint({ size: 1, note: "a" }),
           () => storage.latestCheckpoint(),
+          () => storage.putCosigned({ size: 1, note: "a" }),
+          () => storage.latestCosigned(),
           () => storage.rebuildDerived([]),
           () => storage.watch(0),
           () => storage.purge(),

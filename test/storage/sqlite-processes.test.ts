@@ -113,6 +113,7 @@ const jobs = {
     try {
       const storage = await openSqliteStorage(path, { busyTimeoutMs: 200 });
       await append(storage, "x");
+      await storage.close();
       return "appended";
     } catch (error) {
       return error.code;
@@ -158,8 +159,13 @@ function answerOf<T>(process: ChildProcess): Promise<T> {
   });
 }
 
-function run<T>(job: string, input: Record<string, string>, user?: number): Promise<T> {
-  return answerOf(start({ job, ...input }, user));
+/** The answer of one job, once its process is gone. */
+async function run<T>(job: string, input: Record<string, string>, user?: number): Promise<T> {
+  const process = start({ job, ...input }, user);
+  const gone = new Promise((resolve) => process.once("close", resolve));
+  const answer = await answerOf<T>(process);
+  await gone;
+  return answer;
 }
 
 function runAll<T>(job: string, input: Record<string, string>): Promise<T[]> {
