@@ -7,7 +7,7 @@ import type { HashName } from "./core/hash.ts";
 import { isInForce } from "./core/ledger-state.ts";
 import { EVENT_BYTES_MAX } from "./core/limits.ts";
 import { formatVerifierKey, parseVerifierKey } from "./core/note.ts";
-import { formatPolicy } from "./core/policy.ts";
+import { formatPolicy, parsePolicy } from "./core/policy.ts";
 import {
   exportPem,
   generateLogKey,
@@ -28,6 +28,7 @@ import { recoverLedger } from "./ledger/recover.ts";
 import { seededClock, seededRandom } from "./ledger/seeded-random.ts";
 import type { Signer } from "./ledger/signer.ts";
 import type { LedgerStorage } from "./ledger/storage.ts";
+import type { Witness } from "./ledger/witness.ts";
 import type { SqliteDriver } from "./storage/sqlite-driver.ts";
 import { verifyPool } from "./verify-pool.ts";
 
@@ -53,12 +54,20 @@ export interface OpenOptions {
   /** SQLite driver with the interface of better-sqlite3. */
   readonly driver?: SqliteDriver;
   readonly allowNetworkFileSystem?: boolean;
+  /** Who cosigns, and the policy whose quorum decides. Default: the witnesses with a URL in the policy of the state directory. */
+  readonly witnesses?: Witnesses;
   readonly clock?: Clock;
   readonly random?: Random;
   readonly limits?: Partial<LedgerLimits>;
   /** Told once what was created where. Default: a process warning. */
   readonly notify?: (message: string) => void;
   readonly signal?: AbortSignal;
+}
+
+export interface Witnesses {
+  /** Policy text that names each witness. */
+  readonly policy: string;
+  readonly witnesses: readonly Witness[];
 }
 
 /** An open ledger. */
@@ -78,6 +87,8 @@ export interface LedgerFactory {
 
 export interface MemoryOptions
   extends Pick<OpenOptions, "origin" | "scheme" | "commitmentHash" | "rules" | "limits" | "clock"> {
+  /** Given the policy of the new ledger, says who cosigns it. */
+  readonly witnesses?: (policy: string) => Witnesses;
   readonly seed?: string;
   readonly signer?: Signer;
 }
@@ -119,6 +130,7 @@ export const Ledger: LedgerFactory = {
     const lockStore = memoryLockStore();
     const origin = options.origin ?? `tallystick.local/memory/${randomHex(random, 8)}`;
     const limits = { ...DEFAULT_LIMITS, ...options.limits };
+    let witnesses: LedgerParts["witnesses"];
     await createIn(storage, {
       ...options,
       origin,
@@ -127,9 +139,13 @@ export const Ledger: LedgerFactory = {
       clock,
       random,
       limits,
-      prepared: () => {},
+      prepared: (genesis) => {
+        const made = options.witnesses?.(firstPolicy(origin, [signer], genesis));
+        if (made !== undefined) witnesses = { policy: parsePolicy(made.policy), witnesses: made.witnesses };
+      },
     });
     return LedgerEngine.open({
+      witnesses,
       storage,
       lockStore,
       signers: [signer],
@@ -147,7 +163,7 @@ const SEEDED_START_MS = Date.UTC(2026, 0, 1);
 
 const OPTION_NAMES: readonly (keyof OpenOptions)[] = [
   ...(["create", "readOnly", "origin", "scheme", "commitmentHash", "rules", "signer", "state", "lockStore"] as const),
-  ...(["driver", "allowNetworkFileSystem", "clock", "random", "limits", "notify", "signal"] as const),
+  ...(["driver", "allowNetworkFileSystem", "witnesses", "clock", "random", "limits", "notify", "signal"] as const),
 ];
 
 function checkOptions(options: OpenOptions): void {
@@ -208,10 +224,13 @@ async function openFile(path: string, options: OpenOptions): Promise<LedgerEngin
     const { state: ledgerState, genesisLeaf } = await loadState(storage);
     const { origin } = ledgerState.genesis;
     if (recalled !== undefined && recalled.genesis !== genesisLeaf) throw replaced(path, recalled, origin);
+    const { size } = await storage.head();
+    if (recalled !== undefined && !readOnly && recalled.size > size) throw shrunk(path, recalled.size, size);
     const held = readOnly
       ? { signers: [], problem: new UnavailableError("read-only", "the ledger was opened read-only") }
       : signersFor(origin, ledgerState, options, state);
-    const engine = await LedgerEngine.open({ ...parts, ...held, verifyRanges: verifyPool(path) });
+    const witnesses = await witnessesFor(origin, options, state);
+    const engine = await LedgerEngine.open({ ...parts, ...held, witnesses, verifyRanges: verifyPool(path) });
     if (engine.appendProblem === null) rememberPlace(state, path, engine);
     else if (!readOnly) explain(engine.appendProblem, { path, state, origin });
     return engine;
@@ -240,13 +259,7 @@ async function createFile(path: string, options: OpenOptions, state: State, part
     signers,
     prepared: (genesisLeaf) => {
       if (given === null) state.writeKey(origin, exportPem(signers[0] as Signer));
-      state.writePolicy(
-        origin,
-        formatPolicy({
-          logKeys: signers.map((signer) => parseVerifierKey(vkeyOf(origin, signer))),
-          genesis: genesisLeaf,
-        }),
-      );
+      state.writePolicy(origin, firstPolicy(origin, signers, genesisLeaf));
     },
   });
   if (!created) return;
@@ -346,6 +359,25 @@ function signersFor(
   return { signers: [], problem: new UnavailableError("key-lost", "the signing key is gone") };
 }
 
+/** Witnesses given, or those that the kept policy names with a URL. */
+async function witnessesFor(origin: string, options: OpenOptions, state: State): Promise<LedgerParts["witnesses"]> {
+  if (options.witnesses !== undefined) {
+    return { policy: parsePolicy(options.witnesses.policy), witnesses: options.witnesses.witnesses };
+  }
+  const text = state.readPolicy(origin);
+  const policy = text === undefined ? null : parsePolicy(text);
+  if (policy === null || !policy.witnesses.some(({ url }) => url !== null)) return undefined;
+  const { httpWitness } = await import("./witness/client.ts");
+  const witnesses = policy.witnesses.flatMap(({ name, key, url }) =>
+    url === null ? [] : [httpWitness({ name, vkey: key.vkey, url })],
+  );
+  return { policy, witnesses };
+}
+
+function firstPolicy(origin: string, signers: readonly Signer[], genesis: string): string {
+  return formatPolicy({ logKeys: signers.map((signer) => parseVerifierKey(vkeyOf(origin, signer))), genesis });
+}
+
 function rememberPlace(state: State, path: string, engine: LedgerEngine): void {
   state.rememberPath(path, { origin: engine.origin, genesis: engine.genesis, size: engine.size });
   if (state.readPolicy(engine.origin) === undefined) state.writePolicy(engine.origin, engine.policy());
@@ -377,6 +409,14 @@ function wiped(
     "ledger-replaced",
     `${path} ${what}, but this machine knows a ledger of at least ${recalled.size} entries there (${recalled.origin}). Restore it; or, to begin anew at this path, run \`tallystick forget ${path}\``,
     { details: { path, origin: recalled.origin, size: recalled.size } },
+  );
+}
+
+function shrunk(path: string, expected: number, found: number): VerificationError {
+  return new VerificationError(
+    "rolled-back",
+    `${path} was rolled back or truncated: it has ${found} entries, but this machine saw ${expected} there`,
+    { details: { path, expected, found, what: "ledger" } },
   );
 }
 
@@ -427,6 +467,8 @@ export async function recover(
       limits: { ...DEFAULT_LIMITS, ...options.limits },
     });
     state.writePolicy(recovered.origin, recovered.policy);
+    // What stood here before may have been larger: from now on the recovered ledger is what this machine knows.
+    state.forgetPath(path);
     state.rememberPath(path, { origin: recovered.origin, genesis: recovered.genesis, size: recovered.index + 1 });
     return { index: recovered.index, lost: recovered.lost };
   } finally {

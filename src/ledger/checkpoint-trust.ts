@@ -53,6 +53,8 @@ export class CheckpointTrust {
   private readonly origins = new Map<string, string>();
   private readonly checked: CheckedCheckpoint[] = [];
   private readonly disowned: CheckedCheckpoint[] = [];
+  /** Signed by keys of the ledger that the reader does not pin: those before a rotation or recovery that he pinned after. */
+  private readonly unpinned: Pick<CheckedCheckpoint, "size">[] = [];
 
   constructor(parts: CheckpointTrustParts) {
     this.parts = parts;
@@ -110,6 +112,10 @@ export class CheckpointTrust {
       );
     }
     if (verified === null) return;
+    if (verified === "unpinned") {
+      this.unpinned.push({ size: head.size });
+      return;
+    }
     const checked = { ...verified, size: head.size, root: head.root, note: stored.note };
     const keys = verified.logKeys.map((key) => this.keyOf(key)).filter((key) => key !== undefined);
     if (keys.length > 0 && keys.every((key) => key.maxSize !== null && key.maxSize < head.size))
@@ -129,8 +135,8 @@ export class CheckpointTrust {
     return held;
   }
 
-  /** A checkpoint by a revoked key stands if a valid key signed a later tree that contains it; else it is disowned. */
-  judgeRevoked(): void {
+  /** A checkpoint by a revoked or unpinned key stands if a valid key signed a later tree that contains it. */
+  judgeUncovered(): void {
     const covered = this.checked.at(-1)?.size ?? 0;
     for (const { size, logKeys } of this.disowned) {
       if (size > covered) {
@@ -139,6 +145,13 @@ export class CheckpointTrust {
           `the checkpoint of size ${size} is signed only by a key that was later disowned`,
           { evidence: `checkpoint of size ${size}`, found: logKeys.map((key) => key.vkey).join(" ") },
         );
+      }
+    }
+    for (const { size } of this.unpinned) {
+      if (size > covered) {
+        this.parts.report("checkpoint-signature", `the checkpoint of size ${size} is signed only by keys not pinned`, {
+          evidence: `checkpoint of size ${size}`,
+        });
       }
     }
   }
@@ -188,19 +201,32 @@ export class CheckpointTrust {
     return true;
   }
 
+  /** Who signed: keys that the reader accepts, or only others of the ledger (`unpinned`); null, reported, for anything else. */
   private async verified(
     note: string,
     evidence: string,
-  ): Promise<Pick<CheckedCheckpoint, "logKeys" | "witnesses" | "quorum" | "witnessTime"> | null> {
+  ): Promise<Pick<CheckedCheckpoint, "logKeys" | "witnesses" | "quorum" | "witnessTime"> | "unpinned" | null> {
     try {
       const { logKeys, witnesses, quorum, witnessTime } = await verifyCheckpoint(note, this.policy);
       return { logKeys, witnesses, quorum, witnessTime };
     } catch (error) {
       if (!isTallystickError(error)) throw error;
+      if (error.code === "signature-missing" && (await this.isSignedByLedger(note))) return "unpinned";
       // A wrong origin is reported once, where the ledger's own origin is compared with the policy's.
       if (error.code !== "origin-mismatch")
         this.parts.report("checkpoint-signature", `${evidence}: ${error.message}`, { evidence });
       return null;
+    }
+  }
+
+  private async isSignedByLedger(note: string): Promise<boolean> {
+    const logKeys = this.parts.state.logKeys.map((known) => known.key);
+    try {
+      await verifyCheckpoint(note, { ...this.policy, logKeys, keyRanges: [], requireAll: [] });
+      return true;
+    } catch (error) {
+      if (!isTallystickError(error)) throw error;
+      return false;
     }
   }
 
@@ -221,6 +247,12 @@ export class CheckpointTrust {
         keyRanges: [...keyRanges, { key, minSize: introducedAt + 1, maxSize: null }],
       };
     }
+  }
+
+  /** The largest checkpoint that holds and has the quorum of witnesses that the policy asks for. */
+  witnessed(): CheckedCheckpoint | null {
+    if (this.policy.quorum === "none") return null;
+    return this.checked.findLast((checkpoint) => checkpoint.quorum) ?? null;
   }
 
   /** How an accepted key came to be accepted, for the report. */

@@ -27,6 +27,10 @@ export interface CheckpointerParts {
   readonly everyMs: number;
   readonly edge: () => RightEdge;
   readonly state: () => LedgerState;
+  /** Must pass once before anything is signed; asked again at each attempt until it does. */
+  readonly gate: () => Promise<void>;
+  /** Called after every release. */
+  readonly released: () => void;
 }
 
 export interface SignedCheckpoint {
@@ -48,6 +52,7 @@ export class Checkpointer {
   private signers: readonly Signer[];
   private cancelTimer: (() => void) | null = null;
   private running: Promise<SignedCheckpoint> | null = null;
+  private passed = false;
 
   constructor(parts: CheckpointerParts) {
     this.parts = parts;
@@ -114,7 +119,14 @@ export class Checkpointer {
     );
   }
 
+  /** Passes the gate, if it has not been passed yet. */
+  async pass(): Promise<void> {
+    if (!this.passed) await this.parts.gate();
+    this.passed = true;
+  }
+
   private async signOnce(): Promise<SignedCheckpoint> {
+    await this.pass();
     const { origin, storage, lockStore } = this.parts;
     const edge = this.parts.edge().fork();
     const { size } = edge;
@@ -191,6 +203,7 @@ export class Checkpointer {
     const { size } = parseCheckpoint(parseNote(checkpoint.note).text);
     if (size <= this.parts.edge().size) await this.parts.storage.putCheckpoint(checkpoint);
     if (checkpointChannel.hasSubscribers) checkpointChannel.publish({ size: checkpoint.size });
+    this.parts.released();
     return checkpoint;
   }
 

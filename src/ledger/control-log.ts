@@ -1,6 +1,6 @@
 import { parseControlEvent } from "../core/control-event.ts";
 import { leafHashHex, parseEntry } from "../core/entry.ts";
-import { FatalError, isTallystickError, MalformedError } from "../core/errors.ts";
+import { isTallystickError, MalformedError, VerificationError } from "../core/errors.ts";
 import { parseEvent } from "../core/event.ts";
 import { type ControlEntry, type LedgerState, replayControls } from "../core/ledger-state.ts";
 import type { LedgerStorage, StoredEntry } from "./storage.ts";
@@ -21,12 +21,29 @@ export async function loadState(
   const controls: ControlEntry[] = [];
   for (const index of await storage.readControls()) {
     const [stored] = await storage.readEntries(index, index + 1);
-    if (stored === undefined) throw new FatalError("invariant-broken", `control entry ${index} is missing; run verify`);
-    controls.push(parseControlEntry(stored));
+    // The list is derived data. What it names beyond the end of the ledger was cut off, which the boot check explains.
+    if (stored !== undefined) controls.push(openControlEntry(stored));
   }
   const { state } = await replayControls(controls);
   if (state === null) throw new MalformedError("not-a-ledger", "entry 0 is not the genesis of a ledger; run verify");
   return { state, genesisLeaf: controls[0]?.leaf ?? "" };
+}
+
+/** A control entry of our own store that does not open was tampered with: no state can be built on it. */
+function openControlEntry(stored: StoredEntry): ControlEntry {
+  try {
+    return parseControlEntry(stored);
+  } catch (cause) {
+    if (!isTallystickError(cause)) throw cause;
+    throw new VerificationError(
+      "verification-failed",
+      `control entry ${stored.index} cannot be read (${cause.message}); run verify`,
+      {
+        details: { index: stored.index },
+        cause,
+      },
+    );
+  }
 }
 
 /** Origin that the genesis entry names; null when there is no readable genesis. Unverified. */

@@ -7,8 +7,9 @@ import { OverloadedError, PolicyError, type TallystickError, UnavailableError } 
 import { type EncodedEvent, type Event, encodeEvent } from "../core/event.ts";
 import { isInForce, type LedgerState } from "../core/ledger-state.ts";
 import { parseNote } from "../core/note.ts";
-import { formatPolicy } from "../core/policy.ts";
+import { formatPolicy, type Policy } from "../core/policy.ts";
 import type { VerifyReport } from "../core/report.ts";
+import type { Archive } from "./archive.ts";
 import { bootCheck } from "./boot.ts";
 import { Checkpointer } from "./checkpointer.ts";
 import type { Clock } from "./clock.ts";
@@ -20,6 +21,7 @@ import { KeyEvents } from "./key-events.ts";
 import { type LedgerLimits, PURGE_RETRY_MS, STREAM_CHUNK_ENTRIES } from "./limits.ts";
 import type { LockStore } from "./lock-store.ts";
 import { buildReceipt, buildTlogProof } from "./prove.ts";
+import { type Published, publishLedger } from "./publish.ts";
 import { Query, type QueryFilter, type QueryParts } from "./query.ts";
 import type { Random } from "./random.ts";
 import type { ReaderState } from "./reader-state.ts";
@@ -29,9 +31,12 @@ import { SaltPool } from "./salt-pool.ts";
 import { type Appended, type Outcome, prepareSubmission, Sequencer, type Submission } from "./sequencer.ts";
 import type { Signer } from "./signer.ts";
 import { type LedgerStats, readStats } from "./stats.ts";
+import { type LedgerStatus, readStatus } from "./status.ts";
 import type { LedgerStorage, StorageCapabilities } from "./storage.ts";
 import { type LedgerEntry, readStored } from "./stored-event.ts";
 import { type VerifyLedgerOptions, verifyLedger } from "./verify-ledger.ts";
+import type { Witness } from "./witness.ts";
+import { noWitnessAnswered, Witnessing } from "./witnessing.ts";
 
 const verifyChannel = channel("tallystick:verify");
 const findingChannel = channel("tallystick:finding");
@@ -68,6 +73,8 @@ export interface LedgerParts {
   readonly readerState: ReaderState | null;
   /** Rollback and fork are refused at open unless the ledger is only read. */
   readonly readOnly: boolean;
+  /** Who cosigns, and how many of them are enough. */
+  readonly witnesses?: { readonly policy: Policy; readonly witnesses: readonly Witness[] } | undefined;
   /** Runs verification ranges in parallel where the storage can. */
   readonly verifyRanges?: VerifyLedgerOptions["runRange"];
 }
@@ -82,6 +89,7 @@ export class LedgerEngine {
   private readonly sequencer: Sequencer;
   private readonly checkpointer: Checkpointer;
   private readonly indexer: Indexer;
+  private readonly witnessing: Witnessing | null;
   private readonly salts: SaltPool;
   private readonly genesisLeaf: string;
   private ledgerState: LedgerState;
@@ -124,7 +132,22 @@ export class LedgerEngine {
       everyMs: limits.checkpointEveryMs,
       edge: () => this.sequencer.edge,
       state: () => this.ledgerState,
+      gate: () => this.consultWitnesses(),
+      released: () => this.witnessing?.schedule(),
     });
+    this.witnessing =
+      parts.witnesses === undefined || parts.witnesses.witnesses.length === 0
+        ? null
+        : new Witnessing({
+            ...parts.witnesses,
+            origin: this.origin,
+            storage,
+            clock,
+            edge: () => this.sequencer.edge,
+            state: () => this.ledgerState,
+            sign: () => this.checkpointer.sign(),
+            everyMs: limits.witnessEveryMs,
+          });
     this.indexer = new Indexer({ storage, clock, sequencer: this.sequencer, state: () => this.ledgerState });
     this.keys = new KeyEvents({
       origin: this.origin,
@@ -157,6 +180,7 @@ export class LedgerEngine {
     const ledger = new LedgerEngine(parts, { state, genesisLeaf, edge, problem });
     ledger.checkpointer.latest = latest;
     if (problem === null) {
+      await ledger.openWitnessing();
       if (latest === null || latest.size < edge.size) ledger.checkpointer.schedule();
       await ledger.finishPurge();
       ledger.indexer.schedule();
@@ -312,22 +336,29 @@ export class LedgerEngine {
     await this.refresh();
     if (index >= this.size) throw new RangeError(`settled: there is no entry ${index}; the ledger has ${this.size}`);
     if (level === "durable") return;
-    if (level === "witnessed" || level === "anchored") {
+    if (level === "anchored" || (level === "witnessed" && this.witnessing === null)) {
       const reached = (this.checkpointer.latest?.size ?? 0) > index ? "checkpointed" : "durable";
+      const lacking = level === "witnessed" ? "witnesses" : "anchors";
       throw new PolicyError(
         "level-not-reached",
-        `entry ${index} cannot become ${level}: this ledger has no ${level === "witnessed" ? "witnesses" : "anchors"}`,
-        { details: { index, reached } },
+        `entry ${index} cannot become ${level}: this ledger has no ${lacking}`,
+        {
+          details: { index, reached },
+        },
       );
     }
-    await raceSignal(this.checkpoint(), options.signal);
+    if (level === "witnessed") await raceSignal(this.witnessed(index), options.signal);
+    else await raceSignal(this.checkpoint(), options.signal);
   }
 
   /** The signed note of a checkpoint that covers every entry so far. Errors: `key-lost`, `lock-store-*`, `signer-unavailable`, `forked`. */
   async checkpoint(options: { readonly until?: Level } = {}): Promise<string> {
     this.requireOpen();
-    if (options.until === "witnessed" || options.until === "anchored") await this.settled(this.size - 1, options.until);
     await this.refresh();
+    if (options.until === "witnessed" || options.until === "anchored") {
+      await this.settled(this.size - 1, options.until);
+      return this.witnessing?.latest?.note ?? "";
+    }
     if (this.problem !== null) {
       const { latest } = this.checkpointer;
       if (latest !== null && latest.size === this.size) return latest.note;
@@ -344,7 +375,9 @@ export class LedgerEngine {
       options.until === undefined || options.until === "durable" ? "checkpointed" : options.until,
       options,
     );
-    return buildReceipt(index, { ...this.proofParts(), disclose: options.disclose });
+    const checkpoint = options.until === "witnessed" ? this.witnessing?.latest?.note : undefined;
+    const parts = this.proofParts();
+    return buildReceipt(index, { ...parts, checkpoint: checkpoint ?? parts.checkpoint, disclose: options.disclose });
   }
 
   /** The inclusion proof alone as C2SP `.tlog-proof` text: for other tools, and for entries whose body was erased. */
@@ -439,10 +472,9 @@ export class LedgerEngine {
 
   /** The policy file that a reader pins: origin, log keys, genesis. Derived from the ledger: check it against another source. */
   policy(): string {
-    return formatPolicy({
-      logKeys: this.ledgerState.logKeys.filter(isInForce).map((known) => known.key),
-      genesis: this.genesisLeaf,
-    });
+    const { witnesses = [], groups = [], quorum = "none" } = this.parts.witnesses?.policy ?? {};
+    const logKeys = this.ledgerState.logKeys.filter(isInForce).map((known) => known.key);
+    return formatPolicy({ logKeys, genesis: this.genesisLeaf, witnesses, groups, quorum });
   }
 
   /** Erases bodies or single fields; the entries, their hashes and every proof stay. Errors: `not-erasable`, `held`. */
@@ -490,6 +522,31 @@ export class LedgerEngine {
     );
   }
 
+  /** How healthy the ledger is: what is not signed or witnessed yet, and for how long. Asks nobody. */
+  async status(): Promise<LedgerStatus> {
+    this.requireOpen();
+    await this.refresh();
+    return readStatus({
+      origin: this.origin,
+      size: this.size,
+      now: this.parts.clock.now(),
+      limits: this.parts.limits,
+      storage: this.parts.storage,
+      checkpointed: this.checkpointer.latest?.size ?? 0,
+      witnessed: this.witnessing === null ? null : (this.witnessing.latest?.size ?? 0),
+      witnesses: this.witnessing?.status ?? [],
+      problem: this.problem ?? this.checkpointer.failure,
+    });
+  }
+
+  /** Publishes the ledger to an archive as C2SP tlog-tiles, up to its latest checkpoint. See publishLedger. */
+  async publish(archive: Archive, options: { readonly until?: Level } = {}): Promise<Published> {
+    const note = await this.checkpoint(options);
+    const cosigned = this.witnessing?.latest;
+    const witnessed = cosigned != null && headOf(cosigned.note).size === headOf(note).size ? cosigned.note : note;
+    return publishLedger({ ...this.proofParts(), archive, note: witnessed });
+  }
+
   /** Counts, times and sizes per action and actor, and when the ledger was last verified here. Reads every entry once. */
   async stats(): Promise<LedgerStats> {
     this.requireOpen();
@@ -528,6 +585,7 @@ export class LedgerEngine {
     await this.sequencer.drain();
     this.cancelPurge?.();
     this.indexer.stop();
+    await this.witnessing?.stop();
     try {
       if (this.problem === null && this.checkpointer.canSign) await this.checkpointer.sign();
       if (this.problem === null) await this.parts.storage.purge();
@@ -537,6 +595,28 @@ export class LedgerEngine {
       await this.parts.storage.close();
       await this.parts.lockStore.close();
     }
+  }
+
+  /** Before the first signature: somebody outside must say that this ledger was not rolled back. */
+  private async consultWitnesses(): Promise<void> {
+    if (this.witnessing === null) return;
+    if ((await this.witnessing.consult()) === 0)
+      throw noWitnessAnswered(this.witnessing.status.map(({ name }) => name));
+  }
+
+  /** Rollback and fork that a witness shows are refused at open; witnesses that do not answer only hold back signing. */
+  private async openWitnessing(): Promise<void> {
+    if (this.witnessing === null) return;
+    const cosigned = await this.parts.storage.latestCosigned();
+    if (cosigned !== undefined && cosigned.size <= this.size) await this.witnessing.resume(cosigned);
+    await this.checkpointer.pass().catch((error: unknown) => {
+      if (!(error instanceof UnavailableError)) throw error;
+    });
+  }
+
+  private async witnessed(index: number): Promise<void> {
+    const latest = this.witnessing?.latest;
+    if (latest == null || latest.size <= index) await this.witnessing?.cosign();
   }
 
   private requireOpen(): void {

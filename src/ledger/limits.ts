@@ -16,6 +16,10 @@ export interface LedgerLimits {
   readonly eventBytes: number;
   /** Longest time between a durable append and its checkpoint. */
   readonly checkpointEveryMs: number;
+  /** Longest time between a released checkpoint and asking the witnesses to cosign. */
+  readonly witnessEveryMs: number;
+  /** Entries that are not signed, or not witnessed where witnesses are set, for longer than this turn `status` red. */
+  readonly overdueMs: number;
   /** A wall clock that gains more than this on the monotonic clock is refused, not written. */
   readonly clockJumpMaxMs: number;
   /** Findings listed in one report; the rest are counted. */
@@ -32,6 +36,8 @@ export const DEFAULT_LIMITS: LedgerLimits = {
   appendManyMax: 10_000,
   eventBytes: EVENT_BYTES_DEFAULT,
   checkpointEveryMs: 1_000,
+  witnessEveryMs: 1_000,
+  overdueMs: 60_000,
   clockJumpMaxMs: 366 * DAY_MS,
   findingsMax: 1_000,
 };

@@ -225,14 +225,7 @@ class LedgerVerification {
         : this.options.allowSelfAsserted === true
           ? "self-asserted"
           : "none";
-    for (const finding of all.replayed) {
-      const pinnedAfter =
-        pinned === null ||
-        state.logKeys.some(
-          (known) => known.introducedAt === finding.index && pinned.logKeys.some((key) => key.vkey === known.key.vkey),
-        );
-      if (finding.code !== "key-continuity-broken" || !pinnedAfter) this.add(finding);
-    }
+    for (const finding of all.replayed) if (!allowedBy(pinned, state, finding)) this.add(finding);
     const policy = pinned ?? selfAssertedPolicy(state);
     if (pinned !== null && pinned.origin !== state.genesis.origin) {
       this.report("origin-mismatch", "the ledger has another origin than the policy", {
@@ -258,16 +251,19 @@ class LedgerVerification {
       rootAt: (at) => (treeKnown ? this.rootAt(at, all, range) : Promise.resolve(null)),
       report: (code, message, more) => this.report(code, message, more),
     });
-    for (const checkpoint of side.checkpoints) await trust.addStored(checkpoint);
+    // Of one size the cosigned form comes last, so that it is the one that counts.
+    const stored = [...side.checkpoints, ...side.cosigned].sort((a, b) => a.size - b.size);
+    for (const checkpoint of stored) await trust.addStored(checkpoint);
     const held = await trust.addHeld({
       expect: this.options.expect,
       lastSeen: this.options.lastSeen,
       lockNote: this.options.lockNote,
       since: this.options.since,
     });
-    trust.judgeRevoked();
+    trust.judgeUncovered();
     const latest = trust.latest();
-    if (latest !== null) await this.checkTimes(latest);
+    const witnessed = trust.witnessed();
+    if (witnessed !== null) await this.checkTimes(witnessed);
     if (all.slice && latest !== null) await this.checkSliceInTree(first, end - 1, latest);
     const root = range !== null && !all.slice ? encodeHex(range.root()) : null;
     const evidence: Evidence = {
@@ -279,6 +275,7 @@ class LedgerVerification {
       range: all.slice ? [first, end - 1] : null,
       since: all.since?.size ?? null,
       latest,
+      witnessed,
       held,
       findings: this.findings,
       findingsOmitted: this.omitted,
@@ -514,6 +511,7 @@ class LedgerVerification {
       range: null,
       since: null,
       latest: null,
+      witnessed: null,
       held: [],
       findings: this.findings,
       findingsOmitted: this.omitted,
@@ -559,6 +557,15 @@ function decodeRaw(raw: RawEntry): {
     salts: raw.salts,
     disclosure: text(raw.disclosure),
   };
+}
+
+/** Whether the reader's pin makes a finding about keys or rules void. Source: spec/policy.md 17, spec/keys.md 12. */
+function allowedBy(pinned: Policy | null, state: LedgerState, { code, index }: Finding): boolean {
+  if (code === "rules-weakened") return pinned !== null && !pinned.requireSignature;
+  if (code !== "key-continuity-broken") return false;
+  if (pinned === null) return true;
+  const vkeys = pinned.logKeys.map((key) => key.vkey);
+  return state.logKeys.some((known) => known.introducedAt === index && vkeys.includes(known.key.vkey));
 }
 
 /** The keys that the ledger gives itself: enough to show that it agrees with itself. */

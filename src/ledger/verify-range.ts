@@ -1,3 +1,4 @@
+import { canonicalize } from "../core/canonical-json.ts";
 import { bytesEqual } from "../core/encoding.ts";
 import { EntryVerifier, type RangeResult } from "../core/entry-verifier.ts";
 import type { LedgerState } from "../core/ledger-state.ts";
@@ -91,30 +92,42 @@ class DerivedChecks {
     for (const term of terms) this.terms.push(term);
     const atEnd = slot === TILE_WIDTH - 1;
     if (id === null && !atEnd) return undefined;
-    const idCheck = id === null ? undefined : this.snapshot.readId(id);
-    if (idCheck instanceof Promise) return idCheck.then((found) => this.afterId(id ?? "", found, index, atEnd));
-    return this.afterId(id, idCheck, index, atEnd);
+    const found = id === null ? undefined : this.snapshot.readId(id);
+    if (!(found instanceof Promise) && (id === null || found === index))
+      return atEnd ? this.compareBlock(Math.floor(index / TILE_WIDTH), index) : undefined;
+    return this.checkId(id ?? "", found, index, atEnd);
   }
 
-  private afterId(
-    id: string | null,
-    found: number | undefined,
+  /** The index leads elsewhere: either the id was used before, or the index is wrong. */
+  private async checkId(
+    id: string,
+    lookup: Promise<number | undefined> | number | undefined,
     index: number,
     atEnd: boolean,
-  ): Promise<void> | undefined {
-    if (id !== null && found !== index) {
-      if (found !== undefined && found < index) {
+  ): Promise<void> {
+    const found = await lookup;
+    if (found !== index) {
+      if (found !== undefined && found < index && (await this.carriesId(found, id))) {
         this.verifier.report("id-repeated", index, `the id of entry ${index} was used by entry ${found} before`, {
           found: String(found),
         });
       } else {
-        this.verifier.report("derived-id", index, `the id index does not lead to entry ${index}; run reindex`, {
-          expected: String(index),
-          found: String(found ?? "nothing"),
-        });
+        const facts = { expected: String(index), found: String(found ?? "nothing") };
+        this.verifier.report("derived-id", index, `the id index does not lead to entry ${index}; run reindex`, facts);
       }
     }
-    return atEnd ? this.compareBlock(Math.floor(index / TILE_WIDTH), index) : undefined;
+    if (atEnd) await this.compareBlock(Math.floor(index / TILE_WIDTH), index);
+  }
+
+  private async carriesId(index: number, id: string): Promise<boolean> {
+    for await (const page of this.snapshot.readRaw(index, index + 1)) {
+      for (const { body } of page) {
+        const text = body === null ? null : new TextDecoder().decode(body);
+        // Canonical text spells a string in one way only.
+        if (text?.includes(`"id":${canonicalize(id)}`) === true) return true;
+      }
+    }
+    return false;
   }
 
   private async compareBlock(block: number, index: number): Promise<void> {

@@ -22,6 +22,8 @@ export interface Evidence {
   readonly range: readonly [number, number] | null;
   readonly since: number | null;
   readonly latest: (CheckedCheckpoint & { readonly keyOrigin?: string }) | null;
+  /** The largest checkpoint with the quorum that the policy asks for. */
+  readonly witnessed: CheckedCheckpoint | null;
   readonly held: readonly HeldCheckpoint[];
   readonly findings: readonly Finding[];
   readonly findingsOmitted: number;
@@ -55,7 +57,7 @@ export function buildReport(evidence: Evidence): VerifyReport {
   const pinned = pin !== "none" && latest !== null;
   const conclusive = state !== null && pinned && range === null && evidence.purges.length === 0;
   const requiredMissing =
-    evidence.policy !== null && evidence.policy.quorum !== "none" && latest?.quorum !== true ? ["quorum"] : [];
+    evidence.policy !== null && evidence.policy.quorum !== "none" && evidence.witnessed === null ? ["quorum"] : [];
   const erased = {
     entries: evidence.answers.reduce((sum, answer) => sum + answer.erasedEntries, 0),
     fields: evidence.answers.reduce((sum, answer) => sum + answer.erasedFields, 0),
@@ -171,33 +173,36 @@ function completenessOf(evidence: Evidence): Verdict {
   return verdict("pass", `no gap from genesis to the checkpoint of size ${latest.size}`, unchecked);
 }
 
-function independenceOf(evidence: Evidence): Verdict {
-  const { latest, policy, held } = evidence;
+function independenceOf({ latest, witnessed, policy, held, size }: Evidence): Verdict {
   const own = held.filter(({ source }) => source === "expect" || source === "lastSeen").map((known) => known.size);
-  if (policy !== null && policy.quorum !== "none" && latest !== null) {
-    const names = latest.witnesses.map((witness) => witness.name).join(", ");
-    if (latest.quorum) return verdict("pass", `cosigned by ${names} at size ${latest.size}`);
+  if (policy !== null && policy.quorum !== "none") {
+    if (witnessed !== null) {
+      const names = witnessed.witnesses.map((witness) => witness.name).join(", ");
+      const after = witnessed.size < size ? [`${size - witnessed.size} entries after that are not cosigned yet`] : [];
+      return verdict("pass", `cosigned by ${names} at size ${witnessed.size}`, after);
+    }
+    const names = latest?.witnesses.map((witness) => witness.name).join(", ") ?? "";
+    const who = names === "" ? "no witness" : `only ${names}`;
     return verdict(
       "notEstablished",
-      `the policy asks for quorum ${policy.quorum}; ${names === "" ? "no witness" : `only ${names}`} cosigned size ${latest.size}`,
+      `the policy asks for quorum ${policy.quorum}; ${who} cosigned the latest checkpoint`,
     );
   }
-  if (own.length > 0)
-    return verdict("pass", `the history up to size ${Math.max(...own)} is the one that the reader saw before`, [
-      ONLY_OPERATOR_AFTER,
-    ]);
+  if (own.length > 0) {
+    const basis = `the history up to size ${Math.max(...own)} is the one that the reader saw before`;
+    return verdict("pass", basis, [ONLY_OPERATOR_AFTER]);
+  }
   return verdict("notEstablished", ONLY_OPERATOR);
 }
 
 const ONLY_OPERATOR_AFTER = "entries after that rest on the log key alone";
 
-function timeOf({ latest }: Evidence): Verdict {
-  if (latest === null || latest.witnessTime === null)
+function timeOf({ witnessed }: Evidence): Verdict {
+  if (witnessed === null || witnessed.witnessTime === null) {
     return verdict("notEstablished", "no outside evidence of time; entry times are the ledger's own claim");
-  return verdict(
-    "pass",
-    `entries up to ${latest.size - 1} existed at ${new Date(latest.witnessTime * 1_000).toISOString()}, by the quorum of witnesses`,
-  );
+  }
+  const time = new Date(witnessed.witnessTime * 1_000).toISOString();
+  return verdict("pass", `entries up to ${witnessed.size - 1} existed at ${time}, by the quorum of witnesses`);
 }
 
 interface SummaryFacts {

@@ -12,8 +12,8 @@ export interface Witness {
    * there. Bounded in time and bytes. Never throws for what a witness answers, only when `signal` aborts.
    */
   addCheckpoint(request: WitnessRequest, signal?: AbortSignal): Promise<WitnessAnswer>;
-  /** The latest checkpoint note that the witness shows for `origin`; undefined when it never saw one, or does not say. */
-  latest(origin: string, signal?: AbortSignal): Promise<string | undefined>;
+  /** The latest checkpoint note that the witness shows for `origin`; null when it says it never saw one; undefined when it does not say. */
+  latest(origin: string, signal?: AbortSignal): Promise<string | null | undefined>;
 }
 
 export interface WitnessRequest {

@@ -77,8 +77,9 @@ export function httpWitness(options: HttpWitnessOptions): Witness {
         signal,
         NOTE_BYTES_MAX,
       );
-      if (typeof answer === "string" || answer.status !== 200) return undefined;
-      return textOf(answer.body);
+      if (typeof answer === "string") return undefined;
+      if (answer.status === 404) return null;
+      return answer.status === 200 ? textOf(answer.body) : undefined;
     },
   };
 }
