@@ -100,5 +100,5 @@ function runModule(program) {
 }
 
 function firstErrorLine(output) {
-  return output.split("\n").find((line) => /\bError\b/.test(line)) ?? output.trim();
+  return output.split("\n").find((line) => /^\w*Error\b/.test(line)) ?? output.trim();
 }
