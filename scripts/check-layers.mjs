@@ -37,7 +37,7 @@ export const LAYERS = {
   witness: { any: ["core", "ledger", "storage"] },
   monitors: { any: ["core", "records"], type: ["ledger"] },
   rulings: { any: ["core", "records"], type: ["ledger"] },
-  front: { any: ["core", "ledger", "keys"], dynamic: ["storage"] },
+  front: { any: ["core", "ledger", "keys"], dynamic: ["storage", "witness"] },
   attack: { any: LOWER_LAYERS },
   testing: { any: [...LOWER_LAYERS, "attack"] },
   compliance: { any: RECORD_LAYERS },

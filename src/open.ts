@@ -221,16 +221,22 @@ async function openFile(path: string, options: OpenOptions): Promise<LedgerEngin
   const parts = { storage, lockStore, clock, random, limits, readOnly, readerState: state };
   try {
     if (mayCreate && (await storage.head()).size === 0) await createFile(path, options, state, parts);
+    const { size } = await storage.head();
+    // Before anything is read from it: rows that are gone would otherwise only look like a broken file.
+    if (recalled !== undefined && !readOnly && recalled.size > size) throw shrunk(path, recalled.size, size);
     const { state: ledgerState, genesisLeaf } = await loadState(storage);
     const { origin } = ledgerState.genesis;
     if (recalled !== undefined && recalled.genesis !== genesisLeaf) throw replaced(path, recalled, origin);
-    const { size } = await storage.head();
-    if (recalled !== undefined && !readOnly && recalled.size > size) throw shrunk(path, recalled.size, size);
     const held = readOnly
       ? { signers: [], problem: new UnavailableError("read-only", "the ledger was opened read-only") }
       : signersFor(origin, ledgerState, options, state);
     const witnesses = await witnessesFor(origin, options, state);
-    const engine = await LedgerEngine.open({ ...parts, ...held, witnesses, verifyRanges: verifyPool(path) });
+    const engine = await LedgerEngine.open({
+      ...parts,
+      ...held,
+      witnesses,
+      verifyRanges: verifyPool(storage.capabilities.readLocation ?? path),
+    });
     if (engine.appendProblem === null) rememberPlace(state, path, engine);
     else if (!readOnly) explain(engine.appendProblem, { path, state, origin });
     return engine;

@@ -1,8 +1,8 @@
 import { createReadStream } from "node:fs";
-import { open as openFile, stat } from "node:fs/promises";
+import { stat } from "node:fs/promises";
 import { isTallystickError, MalformedError, UnavailableError, VerificationError } from "./core/errors.ts";
 import { recogniseFile } from "./core/file-kind.ts";
-import { splitLines } from "./core/file-lines.ts";
+import { type FileLine, splitLines } from "./core/file-lines.ts";
 import { RECEIPT_BYTES_MAX } from "./core/limits.ts";
 import type { VerifyReport } from "./core/report.ts";
 import { verifyExport } from "./core/verify-export.ts";
@@ -23,8 +23,6 @@ export interface VerifyOptions extends Omit<VerifyLedgerOptions, "pin" | "lastSe
   readonly lockStore?: LockStore;
 }
 
-type Kind = "ledger" | "receipt" | "export";
-
 /**
  * Verifies whatever an auditor may hold: a ledger, a receipt or an export, told apart by content. Creates and changes nothing
  * (but the state directory, with `remember`). Errors: `not-found`, `ledger-replaced` (nothing, or another ledger, where this
@@ -33,59 +31,62 @@ type Kind = "ledger" | "receipt" | "export";
 export async function verify(file: string | URL, options: VerifyOptions = {}): Promise<VerifyReport> {
   const path = pathOf(file);
   const state = options.state === null ? null : openState(options.state === undefined ? {} : { dir: options.state });
-  const kind = await recognise(path, state);
-  if (kind === "ledger") return verifyFile(path, options, state);
-  const policy = options.policy;
-  const pin = { allowSelfAsserted: options.allowSelfAsserted ?? false, ...(policy === undefined ? {} : { policy }) };
-  if (kind === "receipt") {
-    return reportReceipt(await readBounded(path, RECEIPT_BYTES_MAX + 1), pin);
+  await requireFile(path, state);
+  // SQLite looks first: a file that this process has open as a ledger must not be opened and closed by other means, because
+  // closing it would drop the locks of every connection of the process.
+  try {
+    return await verifyDatabase(path, options, state);
+  } catch (error) {
+    if (!isTallystickError(error) || (error.code !== "not-a-ledger" && error.code !== "driver-missing")) throw error;
+    const report = await verifyText(path, options);
+    if (report === null) throw error;
+    return report;
   }
-  return verifyExport(() => splitLines(createReadStream(path, { highWaterMark: CHUNK_BYTES })), {
-    ...pin,
-    ...(options.findingsMax === undefined ? {} : { findingsMax: options.findingsMax }),
-  });
 }
 
-/** The first bytes of a file: one more than any receipt has is enough to refuse it. */
+/** Something must be there. Where this machine knows a ledger, nothing is worse than "not found". */
+async function requireFile(path: string, state: State | null): Promise<void> {
+  const stats = await stat(path).catch(() => null);
+  if (stats?.isDirectory() === true) {
+    throw new MalformedError("unrecognised-file", `${path} is a directory; expected a ledger, a receipt or an export`);
+  }
+  if (stats !== null && stats.size > 0) return;
+  const what = stats === null ? "there is no file" : "the file is empty";
+  const recalled = state?.recallPath(path);
+  if (recalled === undefined) {
+    throw new UnavailableError("not-found", `nothing to verify at ${path}: ${what}`, { details: { path } });
+  }
+  const { origin, size } = recalled;
+  throw new VerificationError(
+    "ledger-replaced",
+    `${path}: ${what}, but this machine knows a ledger of at least ${size} entries there (${origin})`,
+    { details: { path, origin, size } },
+  );
+}
+
+const HEAD_BYTES = 64;
+const CHUNK_BYTES: number = 256 * 1024;
+
+/** A receipt or an export; null for anything else. */
+async function verifyText(path: string, options: VerifyOptions): Promise<VerifyReport | null> {
+  const { policy, allowSelfAsserted = false, findingsMax } = options;
+  const pin = { allowSelfAsserted, ...(policy === undefined ? {} : { policy }) };
+  const kind = recogniseFile(await readBounded(path, HEAD_BYTES));
+  if (kind === null) return null;
+  // One byte more than any receipt has is enough to refuse it.
+  if (kind === "receipt") return reportReceipt(await readBounded(path, RECEIPT_BYTES_MAX + 1), pin);
+  const lines = (): AsyncIterable<FileLine> => splitLines(createReadStream(path, { highWaterMark: CHUNK_BYTES }));
+  return verifyExport(lines, { ...pin, ...(findingsMax === undefined ? {} : { findingsMax }) });
+}
+
+/** The first bytes of a file. */
 async function readBounded(path: string, bytesMax: number): Promise<Uint8Array> {
   const chunks: Buffer[] = [];
   for await (const chunk of createReadStream(path, { end: bytesMax - 1 }) as AsyncIterable<Buffer>) chunks.push(chunk);
   return Buffer.concat(chunks);
 }
 
-const HEAD_BYTES = 64;
-const CHUNK_BYTES: number = 256 * 1024;
-
-/** What the file at `path` is, by its first bytes. */
-async function recognise(path: string, state: State | null): Promise<Kind> {
-  const recalled = state?.recallPath(path);
-  const stats = await stat(path).catch(() => null);
-  if (stats === null || stats.size === 0) {
-    const what = stats === null ? "there is no file" : "the file is empty";
-    if (recalled === undefined)
-      throw new UnavailableError("not-found", `nothing to verify at ${path}: ${what}`, { details: { path } });
-    throw new VerificationError(
-      "ledger-replaced",
-      `${path}: ${what}, but this machine knows a ledger of at least ${recalled.size} entries there (${recalled.origin})`,
-      {
-        details: { path, origin: recalled.origin, size: recalled.size },
-      },
-    );
-  }
-  if (stats.isDirectory())
-    throw new MalformedError("unrecognised-file", `${path} is a directory; expected a ledger, a receipt or an export`);
-  const handle = await openFile(path, "r");
-  try {
-    const head = Buffer.alloc(HEAD_BYTES);
-    const { bytesRead } = await handle.read(head, 0, HEAD_BYTES, 0);
-    // What is neither is given to the SQLite storage, which explains what is wrong with it.
-    return recogniseFile(head.subarray(0, bytesRead)) ?? "ledger";
-  } finally {
-    await handle.close();
-  }
-}
-
-async function verifyFile(path: string, options: VerifyOptions, state: State | null): Promise<VerifyReport> {
+async function verifyDatabase(path: string, options: VerifyOptions, state: State | null): Promise<VerifyReport> {
   const { openSqliteStorage } = await import("./storage/sqlite.ts");
   const { loadSqliteDriver } = await import("./storage/sqlite-driver.ts");
   const { sqliteLockStore } = await import("./storage/lock-store/sqlite.ts");
@@ -108,7 +109,7 @@ async function verifyFile(path: string, options: VerifyOptions, state: State | n
         pin: options.policy === undefined ? "state" : "policy",
         lastSeen: origin === null ? undefined : state?.lastSeen(origin),
         lockNote: record?.note ?? undefined,
-        runRange: verifyPool(path),
+        runRange: verifyPool(storage.capabilities.readLocation ?? path),
       });
       if (state !== null && origin !== null && report.range === null) await recordVerification(state, origin, report);
       const latest = await storage.latestCheckpoint();
