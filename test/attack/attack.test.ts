@@ -114,7 +114,7 @@ const EXPECTED: Readonly<Record<string, Expected>> = {
   "vanished-control": {
     marks: "··XX··",
     weakest: "verify",
-    codes: { verify: ["control-body-missing", "derived-filter", "erasure-void"], boot: ["malformed-control"] },
+    codes: { verify: ["control-body-missing", "derived-filter", "erasure-void"], boot: ["verification-failed"] },
   },
   // Only a reader without a pin takes the rules from the ledger: spec/policy.md 17.
   "weakened-rules": { marks: "··X···", weakest: "verify", codes: { verify: ["rules-weakened"] } },
