@@ -65,7 +65,7 @@ function atMost(what, ours, bar, unit) {
   return { what, ours, bar, unit, direction: "at most" };
 }
 
-const BARS = [];
+export const BARS = [];
 for (const scheme of ["event", "fields"]) {
   for (const [call, id] of [
     ["appendMany of 1,000", "append-many"],
