@@ -1,4 +1,4 @@
-import { type Checkpoint, parseCheckpoint } from "../core/checkpoint.ts";
+import { type Checkpoint, parseLedgerCheckpoint } from "../core/checkpoint.ts";
 import { bytesEqual, encodeHex } from "../core/encoding.ts";
 import { isTallystickError } from "../core/errors.ts";
 import type { LedgerState, LogKey } from "../core/ledger-state.ts";
@@ -66,7 +66,7 @@ export class CheckpointTrust {
   /** Size and root of a note, unverified; null if it is none. */
   static headOf(note: string): Checkpoint | null {
     try {
-      return parseCheckpoint(parseNote(note).text);
+      return parseLedgerCheckpoint(parseNote(note).text);
     } catch (error) {
       if (!isTallystickError(error)) throw error;
       return null;

@@ -2,7 +2,14 @@ import { channel } from "node:diagnostics_channel";
 import { commitBody, commitFields, cutFields, fieldDigest } from "../core/commitment.ts";
 import { idDigest, parseControlEvent, signedIdDigest } from "../core/control-event.ts";
 import { formatEntry, formatTime, leafHashHex, parseEntry, type Scheme } from "../core/entry.ts";
-import { ConflictError, FatalError, OverloadedError, PolicyError, type TallystickError } from "../core/errors.ts";
+import {
+  ConflictError,
+  FatalError,
+  OverloadedError,
+  PolicyError,
+  type TallystickError,
+  VerificationError,
+} from "../core/errors.ts";
 import { actorIdOf, type EncodedEvent, type Event } from "../core/event.ts";
 import type { HashName } from "../core/hash.ts";
 import type { LedgerState } from "../core/ledger-state.ts";
@@ -205,10 +212,32 @@ export class Sequencer {
 
   /** Catches up with what other processes appended. */
   refresh(): Promise<void> {
-    return this.inTurn(async () => {
-      this.edge = await RightEdge.load(this.parts.storage);
-      await this.parts.reload();
-    });
+    return this.inTurn(() => this.catchUp());
+  }
+
+  /** Others may have appended; what this process hashed or read before must still stand where it stood. */
+  private async catchUp(): Promise<void> {
+    const { storage, reload } = this.parts;
+    const { size, lastLeaf } = this.edge;
+    const edge = await RightEdge.load(storage);
+    if (edge.size < size) {
+      throw new VerificationError(
+        "rolled-back",
+        `the ledger was rolled back or truncated while it was open: it has ${edge.size} entries, and had ${size}`,
+        { details: { expected: size, found: edge.size, what: "ledger" } },
+      );
+    }
+    const [last] = size === 0 ? [] : await storage.readEntries(size - 1, size);
+    const found = last === undefined ? edge.lastLeaf : leafHashHex(last.entry);
+    if (size > 0 && found !== lastLeaf) {
+      throw new FatalError(
+        "invariant-broken",
+        `entry ${size - 1} is stored with other bytes than were hashed; nothing more is appended or signed`,
+        { details: { index: size - 1, expected: lastLeaf, found } },
+      );
+    }
+    this.edge = edge;
+    await reload();
   }
 
   /** Runs `plan` alone under the store's lock; the edge that it places entries on becomes the edge if it commits. */
@@ -322,8 +351,7 @@ export class Sequencer {
       });
       if (failure !== null) throw failure;
       if (stale) {
-        this.edge = await RightEdge.load(storage);
-        await this.parts.reload();
+        await this.catchUp();
         if (reads.ids.length > 0 && reads.idDigests.length === 0) reads = this.withDigests(reads);
         continue;
       }

@@ -107,9 +107,10 @@ class DerivedChecks {
   ): Promise<void> {
     const found = await lookup;
     if (found !== index) {
-      if (found !== undefined && found < index && (await this.carriesId(found, id))) {
-        this.verifier.report("id-repeated", index, `the id of entry ${index} was used by entry ${found} before`, {
-          found: String(found),
+      if (found !== undefined && (await this.carriesId(found, id))) {
+        const [first, second] = found < index ? [found, index] : [index, found];
+        this.verifier.report("id-repeated", second, `the id of entry ${second} was used by entry ${first} before`, {
+          found: String(first),
         });
       } else {
         const facts = { expected: String(index), found: String(found ?? "nothing") };
