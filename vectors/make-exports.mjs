@@ -3,55 +3,8 @@
 // Honest and hostile exports by hand (forge.mjs), with what spec/export.md says of them. src/core/verify-export.test.ts holds
 // the library to them, and so do the independent verifiers.
 import { readFileSync, writeFileSync } from "node:fs";
-import { bytes, digest, Forge, inclusion, keyOf, mlDsaKeyOf, noteKey, rangeProof, raw, saltOf, textOf, timeAt } from "./forge.mjs";
-
-const ORIGIN = "example.com/audit";
-const log = noteKey(ORIGIN, 1, keyOf("log"));
-const log2 = noteKey(ORIGIN, 1, keyOf("log 2"));
-const log3 = noteKey(ORIGIN, 1, keyOf("log 3"));
-const quantum = noteKey(ORIGIN, 6, mlDsaKeyOf("quantum log"));
-const elsewhere = noteKey("example.com/elsewhere", 1, keyOf("log elsewhere"));
-const asWitness = noteKey(ORIGIN, 4, keyOf("log as witness"));
-const w1 = noteKey("witness.example/1", 4, keyOf("witness 1"));
-const w2 = noteKey("witness.example/2", 4, keyOf("witness 2"));
-const w3 = noteKey("witness.example/3", 6, mlDsaKeyOf("witness 3"));
-const alice = keyOf("alice");
-const bob = keyOf("bob");
-const mallory = keyOf("mallory");
-
-/** Seconds since 1970, after all entries of an honest ledger. */
-const WITNESSED_AT = Date.parse(timeAt(60)) / 1000;
-
-// --- rows
-
-const GENESIS = { commitmentHash: "sha256", limits: { eventBytes: 1048576 }, lockStoreId: "4398b5afef0861282301b623fea94159", logKeys: [log.vkey], origin: ORIGIN, rules: { requireSignature: false }, scheme: "event" };
-const genesis = (more = {}) => ({ scheme: "control", event: { action: "ledger.genesis", payload: { ...GENESIS, ...more } } });
-const control = (action, payload) => ({ scheme: "control", event: { action, payload } });
-const login = (id, more = {}) => ({ scheme: "event", event: { action: "user.login", actor: "alice", id, ...more } });
-const refund = (id, more = {}) => ({ scheme: "fields", event: { action: "order.refund", actor: "alice", id, payload: { amount: 1250, reason: "damaged" }, ...more } });
-const signed = (row, key = alice) => ({ ...row, sign: key });
-const counting = (id, counter, more = {}) => signed(login(id, { source: { counter, id: "till-1" }, ...more }));
-const author = (key = alice, actor = "alice", signers = [log, key]) => (ledger) =>
-  ledger.keyEvent("ledger.key.added", { actor, algorithm: key.algorithm, role: "author", spki: key.spki.toString("base64") }, signers);
-const addLog = (key, signers) => (ledger) => ledger.keyEvent("ledger.key.added", { role: "log", vkey: key.vkey }, signers);
-const rotate = (old, next, signers = [old, next]) => (ledger) => ledger.keyEvent("ledger.key.rotated", { new: next.vkey, old: old.vkey, role: "log" }, signers);
-const revoke = (key, validUntilSize, signers) => (ledger) => ledger.keyEvent("ledger.key.revoked", { reason: "stolen", role: "log", validUntilSize, vkey: key.vkey }, signers);
-const revokeAuthor = (key, signers = [log]) => (ledger) => ledger.keyEvent("ledger.key.revoked", { keyId: key.keyId, reason: "left", role: "author" }, signers);
-const recovered = (keys, signers) => (ledger) =>
-  ledger.keyEvent("ledger.recovered", { checkpoint: null, lockStoreId: "00".repeat(16), logKeys: keys.map((key) => key.vkey), lost: ["key"], reason: "disk" }, signers);
-const rules = (requireSignature) => control("ledger.rules.changed", { rules: { requireSignature } });
-const hold = (name, first, last) => control("ledger.hold.placed", { first, hold: name, last, reason: "court" });
-const release = (name) => control("ledger.hold.released", { hold: name, reason: "over" });
-const anchor = (size) => control("ledger.anchor", { kind: "opentimestamps", note: "ab".repeat(32), proof: "cd".repeat(32), root: "ef".repeat(32), size });
-const sealed = control("ledger.epoch.sealed", { logKeys: [log2.vkey], origin: "example.com/audit-2" });
-/** Erasure of items `[index, {fields?, leaf?, …}]`. */
-const erasure = (...items) => (ledger) =>
-  control("ledger.erasure", {
-    entries: items.map(([index, more = {}]) => ({ index, leaf: ledger.entries[index]?.leaf ?? "00".repeat(32), ...more })),
-    reason: "request",
-  });
-const signedId = (key, id) => digest("sha256", `tallystick/v1/id\n${key.keyId}\n${id}`);
-const idGuard = (id) => digest("sha256", "tallystick/v1/erased-id\n", bytes(saltOf(id)), raw("sha256", `tallystick/v1/id-digest\n${id}`));
+import { Forge, inclusion, noteKey, rangeProof, textOf, timeAt } from "./forge.mjs";
+import { addLog, alice, anchor, asWitness, author, bob, control, counting, elsewhere, erasure, genesis, hold, idGuard, log, log2, log3, login, mallory, ORIGIN, quantum, recovered, refund, release, revoke, revokeAuthor, rotate, rules, sealed, signed, signedId, w1, w2, w3, WITNESSED_AT } from "./forge-rows.mjs";
 
 // --- policies
 

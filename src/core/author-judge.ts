@@ -142,7 +142,8 @@ function keyFor(
 }
 
 function isRegisteredAt(author: AuthorRegistration, index: number): boolean {
-  return author.fromIndex <= index && (author.untilIndex === null || index < author.untilIndex);
+  // A revocation counts from the index after its own.
+  return author.fromIndex <= index && (author.untilIndex === null || index <= author.untilIndex);
 }
 
 async function verifies(key: FoundKey, signature: string, shown: ShownEvent, origin: string): Promise<boolean> {

@@ -11,6 +11,7 @@ import {
   type ErasureClaim,
   type ErasureEffect,
   erasureName,
+  heldFinding,
   judgeErasure,
   namesOfDisclosure,
 } from "./erasure.ts";
@@ -262,6 +263,11 @@ export class EntryVerifier {
     for (const { claim, problem } of erased.voids) {
       const more = claim.leaf === leaf ? {} : { expected: claim.leaf, found: leaf };
       this.report("erasure-void", row.index, `an erasure ${problem}`, { ...more, evidence: erasureName([claim]) });
+    }
+    for (const claim of erased.claims) {
+      if (claim.heldBy === null) continue;
+      const { code, message, ...more } = heldFinding(claim);
+      this.report(code, row.index, message, more);
     }
     if (entry.scheme === "control") return this.checkControl(row, entry);
     if (erased.wholeBy !== null) {

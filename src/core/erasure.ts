@@ -1,5 +1,6 @@
 import { compareNames } from "./canonical-json.ts";
 import type { Scheme } from "./entry.ts";
+import type { Finding } from "./report.ts";
 
 /** What erasures say of one entry, and what of it has effect. Normative: spec/control-events.md 9-12. */
 
@@ -15,6 +16,8 @@ export interface ErasureClaim {
   /** `signedIdDigest` of each author signature of the erased event. */
   readonly signedIds: readonly string[];
   readonly idGuard: string | null;
+  /** Index of `ledger.hold.placed` of a hold that was in force on the entry then. */
+  readonly heldBy: number | null;
 }
 
 export interface ErasureEffect {
@@ -83,6 +86,13 @@ export function claimsBySignedId(
     }
   }
   return found;
+}
+
+/** Finding about a claim that holds, but was made under a hold. */
+export function heldFinding(claim: ErasureClaim): Finding {
+  const { by, index, heldBy } = claim;
+  const message = `erased by entry ${by} under the hold placed at ${heldBy}`;
+  return { code: "erased-under-hold", index, message, evidence: `hold at ${heldBy}` };
 }
 
 /** `erasure at 17`, `erasures at 17, 20`: how findings name the evidence. */

@@ -4,7 +4,14 @@ import { signedIdDigest } from "./control-event.ts";
 import { bytesEqual, decodeHex, encodeHex } from "./encoding.ts";
 import { type Entry, parseTime, ZERO_HASH_HEX } from "./entry.ts";
 import { type ExaminedBody, examineBody } from "./entry-body.ts";
-import { claimsBySignedId, type ErasureClaim, type ErasureEffect, erasureName, judgeErasure } from "./erasure.ts";
+import {
+  claimsBySignedId,
+  type ErasureClaim,
+  type ErasureEffect,
+  erasureName,
+  heldFinding,
+  judgeErasure,
+} from "./erasure.ts";
 import { isTallystickError, MalformedError } from "./errors.ts";
 import { type EventSource, validateMember } from "./event.ts";
 import { type ExportControls, Fingerprint } from "./export-controls.ts";
@@ -55,6 +62,7 @@ export class ExportEntries {
   private readonly latestMs: number;
   private readonly claims: ReadonlyMap<string, readonly ErasureClaim[]>;
   private readonly voids = new Set<ErasureClaim>();
+  private readonly heldReported = new Set<ErasureClaim>();
   private readonly replays: { readonly claim: ErasureClaim; readonly index: number }[] = [];
   /** Erased lines by the index that they name, until a line of that index shows that it erased nothing here. */
   private readonly unproved = new Map<number, number[]>();
@@ -148,6 +156,9 @@ export class ExportEntries {
       const message = `repeats the signed event that stood at entry ${claim.index} and was erased by entry ${claim.by}`;
       this.findings.add("id-repeated", message, { index, evidence: erasureName([claim]) });
     }
+    // Those of which the entry has no line, so that nothing voids them.
+    for (const { claims } of this.controls.erasures.values())
+      for (const claim of claims) if (!this.voids.has(claim)) this.checkHold(claim);
     this.counters.judge(this.erasedEntries);
     let unseenErasures = this.beyond;
     for (const indexes of this.unproved.values()) unseenErasures += indexes.length;
@@ -323,6 +334,7 @@ export class ExportEntries {
         evidence: erasureName([claim]),
       });
     }
+    for (const claim of erased?.claims ?? []) this.checkHold(claim);
     if (content.kind === "erased") this.checkErased(index, content.erasedBy, erased);
     for (const target of this.unproved.get(index) ?? []) {
       const message = `the body is said to be erased by entry ${index}, which erases no such thing`;
@@ -343,6 +355,14 @@ export class ExportEntries {
       }
     }
     return erased;
+  }
+
+  /** S8 */
+  private checkHold(claim: ErasureClaim): void {
+    if (claim.heldBy === null || this.heldReported.has(claim)) return;
+    this.heldReported.add(claim);
+    const { code, message, ...more } = heldFinding(claim);
+    this.findings.add(code, message, more);
   }
 
   /** S3; where the erasure has no line, nobody can say. */

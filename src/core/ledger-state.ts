@@ -190,12 +190,11 @@ class StateDraft {
 
   async apply(at: ControlEntry): Promise<void> {
     const { control, index } = at;
-    if ((index === 0) !== (control.action === "ledger.genesis")) {
-      this.report(
-        "genesis-malformed",
-        index,
-        index === 0 ? "entry 0 is not a genesis" : "a genesis stands after entry 0",
-      );
+    if (index === 0 && control.action !== "ledger.genesis") {
+      this.report("genesis-malformed", index, "entry 0 is not a genesis");
+    }
+    if (index !== 0 && control.action === "ledger.genesis") {
+      this.report("genesis-malformed", index, "a genesis stands after entry 0");
       return;
     }
     switch (control.action) {
@@ -453,17 +452,9 @@ class StateDraft {
       const held = this.holds.find(
         (hold) => hold.releasedAt === null && hold.first <= target.index && target.index <= hold.last,
       );
-      if (held !== undefined) {
-        this.report(
-          "erased-under-hold",
-          target.index,
-          `erased by entry ${at.index} under the hold placed at ${held.placedAt}`,
-          { evidence: `hold at ${held.placedAt}` },
-        );
-      }
       const { index, leaf, fields = null, signedIds = [], idGuard = null } = target;
       const claims = this.erasures.get(index) ?? [];
-      claims.push({ by: at.index, index, leaf, fields, signedIds, idGuard });
+      claims.push({ by: at.index, index, leaf, fields, signedIds, idGuard, heldBy: held?.placedAt ?? null });
       this.erasures.set(index, claims);
       for (const digest of signedIds) this.erasedSignedIds.set(digest, at.index);
     }

@@ -1,0 +1,157 @@
+import { spawn, spawnSync } from "node:child_process";
+import { readFileSync } from "node:fs";
+import { createInterface } from "node:readline";
+import { fileURLToPath } from "node:url";
+import { describe, expect, it } from "vitest";
+import {
+  exitCodeOf,
+  isTallystickError,
+  recogniseFile,
+  reportReceipt,
+  splitLines,
+  verifyExport,
+} from "../../src/core/index.ts";
+import { createRandom, damage, flipBit, randomExport } from "./random-evidence.mjs";
+
+/**
+ * verifier/verify.py was written from spec/ alone: it and the library must judge any file alike, in exit code, set of finding
+ * codes and status of each verdict. One difference is known: where the lines of an export stand in disorder, which is a
+ * finding either way, the script judges counters of sources in the order of the lines, the library in that of the indexes.
+ */
+function comparable({ exit, codes, verdicts }: Answer): Answer {
+  if (!codes.includes("index-mismatch")) return { exit, codes, verdicts };
+  const { completeness: _, ...others } = verdicts;
+  return { exit, codes: codes.filter((code) => code !== "source-gap" && code !== "source-repeated"), verdicts: others };
+}
+
+/** Python is slower than the machine is idle. */
+const TIMEOUT_MS = 180_000;
+
+const hasPython = spawnSync("python3", ["-c", "import sys; assert sys.version_info >= (3, 8)"]).status === 0;
+
+interface Job {
+  readonly title: string;
+  readonly file: Uint8Array;
+  readonly policy: string | null;
+  readonly selfAsserted: boolean;
+}
+
+interface Answer {
+  readonly exit: number;
+  readonly codes: readonly string[];
+  readonly verdicts: Readonly<Record<string, string>>;
+}
+
+async function ask(jobs: readonly Job[]): Promise<Answer[]> {
+  const script = fileURLToPath(new URL("verify_batch.py", import.meta.url));
+  const child = spawn("python3", [script], { stdio: ["pipe", "pipe", "inherit"] });
+  const answers: Answer[] = [];
+  const reading = (async () => {
+    for await (const line of createInterface({ input: child.stdout })) answers.push(JSON.parse(line) as Answer);
+  })();
+  for (const { file, policy, selfAsserted } of jobs) {
+    const line = `${JSON.stringify([Buffer.from(file).toString("base64"), policy, selfAsserted])}\n`;
+    if (!child.stdin.write(line)) await new Promise((resolve) => child.stdin.once("drain", resolve));
+  }
+  child.stdin.end();
+  await reading;
+  return answers;
+}
+
+async function judge({ file, policy, selfAsserted }: Job): Promise<Answer> {
+  const pin = { allowSelfAsserted: selfAsserted, ...(policy === null ? {} : { policy }) };
+  const kind = recogniseFile(file);
+  if (kind === null) return { exit: 5, codes: ["unrecognised-file"], verdicts: {} };
+  try {
+    const report = await (kind === "receipt" ? reportReceipt(file, pin) : verifyExport(() => splitLines([file]), pin));
+    const verdicts = Object.fromEntries(Object.entries(report.verdicts).map(([name, { status }]) => [name, status]));
+    return { exit: exitCodeOf(report), codes: [...new Set(report.findings.map(({ code }) => code))].sort(), verdicts };
+  } catch (error) {
+    // Hostile bytes may only ever be findings; this one is about the file as a whole.
+    if (!isTallystickError(error) || error.code !== "newer-format") throw error;
+    return { exit: 5, codes: [error.code], verdicts: {} };
+  }
+}
+
+async function expectAlike(jobs: readonly Job[]): Promise<Map<number, number>> {
+  const exits = new Map<number, number>();
+  const asked = ask(jobs);
+  const own: Answer[] = [];
+  for (const job of jobs) own.push(await judge(job));
+  const answers = await asked;
+  expect(answers.length).toBe(jobs.length);
+  for (const [i, answer] of answers.entries()) {
+    const { title, file, policy } = jobs[i]!;
+    exits.set(answer.exit, (exits.get(answer.exit) ?? 0) + 1);
+    const what = `${title}\n${policy}\n${Buffer.from(file).toString("utf8")}`;
+    expect(comparable(own[i]!), what).toEqual(comparable(answer));
+  }
+  return exits;
+}
+
+interface Vectors {
+  readonly policies: Readonly<Record<string, string>>;
+  readonly cases: readonly {
+    readonly title: string;
+    readonly policy: string | null;
+    readonly selfAsserted?: boolean;
+    readonly export?: string;
+    readonly receipt?: string;
+    readonly exit: number;
+  }[];
+}
+
+function jobsOf(name: string): (Job & { readonly exit: number })[] {
+  const vectors = JSON.parse(readFileSync(new URL(`../../vectors/${name}.json`, import.meta.url), "utf8")) as Vectors;
+  return vectors.cases.map(({ title, policy, selfAsserted = false, export: lines, receipt, exit }) => ({
+    title,
+    file: Buffer.from((lines ?? receipt)!),
+    policy: policy === null ? null : vectors.policies[policy]!,
+    selfAsserted,
+    exit,
+  }));
+}
+
+const RECEIPTS = jobsOf("receipts");
+const EXPORTS = jobsOf("exports");
+const SOUND = [...RECEIPTS, ...EXPORTS].filter(({ exit }) => exit !== 1 && exit !== 5);
+const POLICIES = [...new Set(EXPORTS.map(({ policy }) => policy))];
+
+// Without Python 3 there is nothing to compare with; where continuous integration has it, this runs.
+describe.skipIf(!hasPython)("the library and verify.py judge alike", { timeout: TIMEOUT_MS }, () => {
+  it("receipts and exports of the vectors", async () => {
+    await expectAlike([...RECEIPTS, ...EXPORTS]);
+  });
+
+  it.each([1, 2])("exports of random ledgers, honest and hostile, seed %i", async (seed) => {
+    const random = createRandom(seed);
+    const jobs = Array.from({ length: 600 }, (_, i): Job => {
+      const policy = random.pick(POLICIES);
+      const selfAsserted = policy === null && random.chance(0.5);
+      return { title: `seed ${seed}, ledger ${i}`, file: Buffer.from(randomExport(random)), policy, selfAsserted };
+    });
+    const exits = await expectAlike(jobs);
+    // It would be a poor comparison if all were refused, or none.
+    expect(exits.get(1)).toBeLessThan(jobs.length - 50);
+    expect(exits.get(1)).toBeGreaterThan(50);
+  });
+
+  it.each([3, 4])("receipts and exports with damaged structure, seed %i", async (seed) => {
+    const random = createRandom(seed);
+    const jobs = Array.from({ length: 700 }, (_, i): Job => {
+      const job = random.pick(SOUND);
+      const file = Buffer.from(damage(random, Buffer.from(job.file).toString("utf8")));
+      return { ...job, title: `seed ${seed}, damage ${i} to ${job.title}`, file };
+    });
+    await expectAlike(jobs);
+  });
+
+  it("receipts and exports with one bit changed", async () => {
+    const random = createRandom(5);
+    const jobs = Array.from({ length: 1000 }, (_, i): Job => {
+      const job = random.pick(SOUND);
+      return { ...job, title: `seed 5, bit ${i} of ${job.title}`, file: flipBit(random, job.file) };
+    });
+    await expectAlike(jobs);
+  });
+});

@@ -1,0 +1,34 @@
+"""Judges many files in one process: a JSON array a line in (base64 of the file, policy or null, self-asserted), one out."""
+import base64
+import io
+import json
+import os
+import sys
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "verifier"))
+sys.dont_write_bytecode = True
+import verify  # noqa: E402
+
+policies = {}
+
+
+def policy_of(text):
+    if text not in policies:
+        policies[text] = verify.Policy.parse(text.encode("utf-8"))
+    return policies[text]
+
+
+def judge(data, text, self_asserted):
+    policy = None if text is None else policy_of(text)
+    pin = "policy" if policy else "self-asserted" if self_asserted else "none"
+    try:
+        kind = verify.recognise(data[:15])
+        report = verify.verify_source(io.BytesIO(data), kind, policy, pin)
+    except verify.Unreadable as error:
+        return {"exit": 5, "codes": [error.code], "verdicts": {}}
+    return {"exit": report.exit_code, "codes": sorted({f["code"] for f in report.findings}), "verdicts": report.status}
+
+
+for line in sys.stdin:
+    file, text, self_asserted = json.loads(line)
+    sys.stdout.write(json.dumps(judge(base64.b64decode(file), text, self_asserted)) + "\n")
