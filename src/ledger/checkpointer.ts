@@ -1,5 +1,5 @@
 import { channel } from "node:diagnostics_channel";
-import { formatCheckpoint, parseCheckpoint } from "../core/checkpoint.ts";
+import { type Checkpoint, formatCheckpoint, parseCheckpoint } from "../core/checkpoint.ts";
 import { bytesEqual, encodeHex } from "../core/encoding.ts";
 import { leafHashHex } from "../core/entry.ts";
 import { FatalError, isTallystickError, UnavailableError, VerificationError } from "../core/errors.ts";
@@ -8,7 +8,7 @@ import { TILE_WIDTH } from "../core/limits.ts";
 import { formatNote, parseNote, signNote, verifyNote } from "../core/note.ts";
 import type { Clock } from "./clock.ts";
 import type { LockRecord, LockStore } from "./lock-store.ts";
-import type { RightEdge } from "./right-edge.ts";
+import { RightEdge } from "./right-edge.ts";
 import type { Signer } from "./signer.ts";
 import type { LedgerStorage } from "./storage.ts";
 
@@ -31,6 +31,23 @@ export interface CheckpointerParts {
   readonly gate: () => Promise<void>;
   /** Called after every release. */
   readonly released: () => void;
+}
+
+/** Errors: `rolled-back`, `forked` when the store does not contain the history that was signed. */
+async function requireContained(signed: Checkpoint, edge: RightEdge, storage: LedgerStorage): Promise<void> {
+  const { size } = signed;
+  if (size > edge.size) {
+    const message = `the ledger was rolled back while it was open: it has ${edge.size} entries, and the lock store holds size ${size}`;
+    throw new VerificationError("rolled-back", message, {
+      details: { expected: size, found: edge.size, what: "ledger" },
+    });
+  }
+  const root = await edge.root(storage, size);
+  if (bytesEqual(root, signed.root)) return;
+  const details = { size, expected: encodeHex(signed.root), found: encodeHex(root) };
+  throw new VerificationError("forked", `the lock store holds a checkpoint of size ${size} of another history`, {
+    details,
+  });
 }
 
 export interface SignedCheckpoint {
@@ -138,18 +155,10 @@ export class Checkpointer {
       const record = await this.fetchRecord();
       const before = record.note === null ? null : parseCheckpoint(parseNote(record.note).text);
       if (before !== null) {
-        if (before.size > size) return this.adopt(record.note ?? "", before.size);
-        const rootBefore = await edge.root(storage, before.size);
-        if (!bytesEqual(rootBefore, before.root)) {
-          throw new VerificationError(
-            "forked",
-            `the lock store holds a checkpoint of size ${before.size} of another history`,
-            {
-              details: { size: before.size, expected: encodeHex(before.root), found: encodeHex(rootBefore) },
-            },
-          );
-        }
-        if (before.size === size) return this.adopt(record.note ?? "", size);
+        // Another process may be ahead of us, but never of the store: what it signed must be there.
+        const known = before.size > size ? await RightEdge.load(storage) : edge;
+        await requireContained(before, known, storage);
+        if (before.size >= size) return this.adopt(record.note ?? "", before.size);
       }
       const note = await this.signHead(size, root, signers);
       try {

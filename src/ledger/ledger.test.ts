@@ -258,6 +258,61 @@ describe("proofs and levels", () => {
   });
 });
 
+describe("a rollback under an open ledger", () => {
+  it("is refused at the next signature, never covered by the larger checkpoint", async () => {
+    const { openMemoryStorage } = await import("../storage/memory.ts");
+    const { memoryLockStore } = await import("../storage/lock-store/memory.ts");
+    const { genesisBatch } = await import("./genesis.ts");
+    const { LedgerEngine } = await import("./ledger.ts");
+    const { DEFAULT_LIMITS } = await import("./limits.ts");
+    const { seededRandom } = await import("./seeded-random.ts");
+    const { simulatedClock } = await import("../testing/simulated-clock.ts");
+    const signer = generateLogKey();
+    const origin = "rollback.test";
+    const random = seededRandom("rollback");
+    const clock = simulatedClock();
+    const lockStore = memoryLockStore();
+    const options = {
+      origin,
+      commitmentHash: "sha256",
+      scheme: "event",
+      requireSignature: false,
+      eventBytes: 4_096,
+      lockStoreId: "0".repeat(32),
+      signers: [signer],
+    } as const;
+    const genesis = genesisBatch(options, { clock, random });
+    await lockStore.create(options);
+    const openOn = async (): Promise<Ledger> => {
+      const storage = openMemoryStorage();
+      await storage.create(() => genesis);
+      return LedgerEngine.open({
+        storage,
+        lockStore,
+        signers: [signer],
+        problem: null,
+        clock,
+        random,
+        limits: DEFAULT_LIMITS,
+        readerState: null,
+        readOnly: false,
+      });
+    };
+    // Two stores that share only the genesis and the lock store: the second is what a restored copy would be.
+    const restored = await openOn();
+    const genuine = await openOn();
+    await genuine.appendMany(events(5));
+    await genuine.checkpoint();
+    await restored.append(login);
+    await expect(restored.checkpoint()).rejects.toMatchObject({
+      code: "rolled-back",
+      details: { expected: 6, found: 2 },
+    });
+    await restored.appendMany(events(9));
+    await expect(restored.checkpoint()).rejects.toMatchObject({ code: "forked" });
+  });
+});
+
 describe("erasure", () => {
   it("removes a body, keeps every proof, and reports the third state", async () => {
     await using test = await createTestLedger();

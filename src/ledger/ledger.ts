@@ -336,6 +336,7 @@ export class LedgerEngine {
     await this.refresh();
     if (index >= this.size) throw new RangeError(`settled: there is no entry ${index}; the ledger has ${this.size}`);
     if (level === "durable") return;
+    if (level === "checkpointed" && (this.checkpointer.latest?.size ?? 0) > index) return;
     if (level === "anchored" || (level === "witnessed" && this.witnessing === null)) {
       const reached = (this.checkpointer.latest?.size ?? 0) > index ? "checkpointed" : "durable";
       const lacking = level === "witnessed" ? "witnesses" : "anchors";
