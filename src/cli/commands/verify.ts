@@ -1,0 +1,67 @@
+import { NOTE_BYTES_MAX, POLICY_BYTES_MAX } from "../../core/limits.ts";
+import type { VerifyReport } from "../../core/report.ts";
+import { exitCodeOf } from "../../core/report.ts";
+import { pathOf } from "../../open.ts";
+import { type VerifyOptions, verify } from "../../verify.ts";
+import { type Context, ledgerAnd, stateOf } from "../context.ts";
+import { EXIT, type ExitCode } from "../exit-codes.ts";
+import { readInput } from "../files.ts";
+import { reportLines } from "../report-text.ts";
+
+interface VerifyCommandOptions {
+  readonly policy?: string;
+  readonly expect?: string;
+  readonly since?: string;
+  readonly first?: number;
+  readonly last?: number;
+  readonly allowSelfAsserted?: boolean;
+  readonly remember?: boolean;
+  readonly findingsMax?: number;
+}
+
+/** Verifies a ledger, a receipt or an export, told apart by content, and answers with six verdicts. */
+export async function run(
+  context: Context,
+  positionals: readonly string[],
+  options: VerifyCommandOptions,
+): Promise<ExitCode> {
+  const [file = ""] = ledgerAnd(positionals);
+  const { out, signal } = context;
+  context.reading = true;
+  const { first, last, findingsMax } = options;
+  const progress = out.progress("verifying");
+  const text = (name: string | undefined, bytesMax: number) =>
+    name === undefined ? undefined : readInput(name, bytesMax);
+  const verifyOptions: VerifyOptions = {
+    policy: await text(options.policy, POLICY_BYTES_MAX),
+    expect: await text(options.expect, NOTE_BYTES_MAX),
+    since: await text(options.since, NOTE_BYTES_MAX),
+    first,
+    last,
+    allowSelfAsserted: options.allowSelfAsserted ?? false,
+    remember: options.remember ?? false,
+    signal,
+    onProgress: (done, total) => progress.update(done, total),
+    ...(findingsMax === undefined ? {} : { findingsMax }),
+    ...(context.options.state === undefined ? {} : { state: context.options.state }),
+  };
+  let report: VerifyReport;
+  try {
+    report = await verify(file, verifyOptions);
+  } finally {
+    progress.end();
+  }
+  // The report has a format of its own.
+  if (out.json) await out.document(`${JSON.stringify(report)}\n`);
+  for (const line of reportLines(report, { file, style: out.style, columns: out.columns })) await out.line(line);
+  if (options.remember === true) noteRemembered(context, file, report);
+  return signal.aborted ? EXIT.interrupted : exitCodeOf(report);
+}
+
+function noteRemembered(context: Context, file: string, report: VerifyReport): void {
+  const { out } = context;
+  const state = stateOf(context);
+  if (report.origin !== null && report.ok && report.pin !== "none" && state.lastSeen(report.origin) !== undefined)
+    out.note(`remembered: from now on, this machine requires this history of ${pathOf(file)}`);
+  else out.warn("nothing was remembered: only a ledger that verified under a pinned key is");
+}
