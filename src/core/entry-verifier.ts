@@ -16,13 +16,14 @@ import {
   namesOfDisclosure,
 } from "./erasure.ts";
 import { isTallystickError, MalformedError } from "./errors.ts";
-import { type Event, type JsonObject, parseEvent, searchTerms } from "./event.ts";
+import { type Event, type JsonObject, parseEvent } from "./event.ts";
 import type { HashName } from "./hash.ts";
 import type { LedgerState } from "./ledger-state.ts";
-import { SALT_BYTES } from "./limits.ts";
+import { SALT_BYTES, TILE_WIDTH } from "./limits.ts";
 import { type CompactRange, createRange } from "./merkle.ts";
 import type { PolicyAuthor } from "./policy.ts";
 import type { Finding, FindingCode } from "./report.ts";
+import { tileRoot } from "./tile.ts";
 
 /** Stored bytes of one entry, all of them untrusted. */
 export interface EntryBytes {
@@ -73,7 +74,8 @@ export interface RangeResult {
 export interface EntryFacts {
   readonly leaf: string;
   readonly id: string | null;
-  readonly terms: readonly string[];
+  /** What can be read of the event; null where nothing can. */
+  readonly event: Partial<Event> | null;
 }
 
 export interface EntryVerifierOptions {
@@ -88,6 +90,9 @@ export interface EntryVerifierOptions {
   readonly authors?: readonly PolicyAuthor[];
 }
 
+const HASH_BYTES = 32;
+/** A tile of 256 leaves is a subtree of this level. */
+const TILE_LEVELS = 8;
 const NOT_ERASED: ErasureEffect = judgeErasure([], { leaf: "", scheme: "event", names: () => null });
 
 /**
@@ -106,8 +111,10 @@ export class EntryVerifier {
   private firstTime: string | null = null;
   private lastTime: string | null = null;
   private range: CompactRange | null;
-  /** Copied by the range; one buffer for all leaves. */
-  private readonly leafBytes: Uint8Array = allocateScratch(32);
+  /** Leaf hashes since the last tile border that the range began at or crossed. */
+  private readonly block: Uint8Array = allocateScratch(TILE_WIDTH * HASH_BYTES);
+  private blockWidth = 0;
+  private blockRoot: Uint8Array | null = null;
   private readonly controls: number[] = [];
   private erasedEntries = 0;
   private erasedFields = 0;
@@ -150,12 +157,11 @@ export class EntryVerifier {
       return null;
     }
     const leaf = leafHashHex(text);
-    writeScratchHex(this.leafBytes, leaf, 0);
-    this.range?.append(this.leafBytes);
+    if (this.range !== null) this.appendLeaf(this.range, row.index, leaf);
     const previousLeaf = this.lastLeaf;
     this.lastLeaf = leaf;
     const entry = this.attempt(row.index, "entry-malformed", () => parseEntry(text));
-    if (entry === null) return { leaf, id: null, terms: [] };
+    if (entry === null) return { leaf, id: null, event: null };
     this.checkOrder(row.index, entry, previousLeaf);
     if (parseCommitment(entry.commitment).hash !== this.hash) {
       this.report("commitment-mismatch", row.index, "commits with another hash than genesis fixes", {
@@ -165,6 +171,33 @@ export class EntryVerifier {
     }
     const event = this.checkBody(row, entry, leaf);
     return this.factsOf(leaf, event);
+  }
+
+  /**
+   * The level-0 tile that the entry added last completed, and its root; null if it completed none, or an entry of it was not
+   * seen. The bytes are valid until the next `add`.
+   */
+  completedTile(): { readonly hashes: Uint8Array; readonly root: Uint8Array } | null {
+    return this.blockRoot === null ? null : { hashes: this.block, root: this.blockRoot };
+  }
+
+  /** A whole tile is hashed once, for the tree and for the comparison with the stored one. */
+  private appendLeaf(range: CompactRange, index: number, leaf: string): void {
+    this.blockRoot = null;
+    writeScratchHex(this.block, leaf, this.blockWidth * HASH_BYTES);
+    this.blockWidth += 1;
+    if ((index + 1) % TILE_WIDTH !== 0) return;
+    if (this.blockWidth === TILE_WIDTH) {
+      this.blockRoot = tileRoot(this.block);
+      range.appendSubtree(TILE_LEVELS, this.blockRoot);
+      this.blockWidth = 0;
+    } else this.flushLeaves(range);
+  }
+
+  /** Leaves of a tile that is not whole. */
+  private flushLeaves(range: CompactRange): void {
+    for (let i = 0; i < this.blockWidth; i++) range.append(this.block.subarray(i * HASH_BYTES, (i + 1) * HASH_BYTES));
+    this.blockWidth = 0;
   }
 
   /** Awaits the author signatures seen so far; call it once a page. */
@@ -178,6 +211,7 @@ export class EntryVerifier {
   async finish(): Promise<RangeResult> {
     if (this.expected < this.options.end) this.missing(this.options.end);
     await this.settleSignatures();
+    if (this.range !== null) this.flushLeaves(this.range);
     const { first, end } = this.options;
     return {
       first,
@@ -224,6 +258,8 @@ export class EntryVerifier {
 
   private breakTree(): void {
     this.range = null;
+    this.blockRoot = null;
+    this.blockWidth = 0;
     this.lastLeaf = null;
   }
 
@@ -504,10 +540,10 @@ export class EntryVerifier {
   }
 
   private factsOf(leaf: string, event: Partial<Event> | null): EntryFacts {
-    if (event === null) return { leaf, id: null, terms: [] };
+    if (event === null) return { leaf, id: null, event: null };
     const id = typeof event.id === "string" ? event.id : null;
     if (id !== null) this.ids += 1;
-    return { leaf, id, terms: searchTerms(event as Event) };
+    return { leaf, id, event };
   }
 
   private attempt<T>(index: number, code: FindingCode, work: () => T): T | null {

@@ -128,27 +128,37 @@ export function actorIdOf(event: Event): string | null {
   return actor === undefined ? null : typeof actor === "string" ? actor : actor.id;
 }
 
+/** Takes one search term as the parts that it is the concatenation of, so that a filter need not join them. */
+export type TermVisitor = (kind: string, value: string, name?: string) => void;
+
 /**
  * What searches look for in an event, from which block filters are made: `actor:<id>`, `action:<action>`, `action^:<prefix>` for
  * each shorter dotted prefix of the action, `type:<type>`, `target:<id>`, `outcome:<outcome>`, and `context:<name>=<value>` for
- * each string in the context. A term may stand there twice.
+ * each string in the context (there `name` is given). A term may come twice.
  */
-export function searchTerms(event: Event): string[] {
-  const { action, type, outcome, targets, context } = event;
-  const terms = [`action:${action}`];
-  for (let dot = action.indexOf("."); dot >= 0; dot = action.indexOf(".", dot + 1))
-    terms.push(`action^:${action.slice(0, dot)}`);
-  const actor = actorIdOf(event);
-  if (actor !== null) terms.push(`actor:${actor}`);
-  if (type !== undefined) terms.push(`type:${type}`);
-  if (outcome !== undefined) terms.push(`outcome:${outcome}`);
-  if (targets !== undefined) for (const target of targets) terms.push(`target:${target.id}`);
-  if (context !== undefined) {
-    for (const name of Object.keys(context)) {
-      const value = context[name];
-      if (typeof value === "string") terms.push(`context:${name}=${value}`);
+export function eachTerm(event: Partial<Event>, visit: TermVisitor): void {
+  const { action, type, outcome, targets, context, actor } = event;
+  if (action !== undefined) {
+    visit("action:", action);
+    for (let dot = action.indexOf("."); dot >= 0; dot = action.indexOf(".", dot + 1)) {
+      visit("action^:", action.slice(0, dot));
     }
   }
+  if (actor !== undefined) visit("actor:", typeof actor === "string" ? actor : actor.id);
+  if (type !== undefined) visit("type:", type);
+  if (outcome !== undefined) visit("outcome:", outcome);
+  if (targets !== undefined) for (const target of targets) visit("target:", target.id);
+  if (context === undefined) return;
+  for (const name of Object.keys(context)) {
+    const value = context[name];
+    if (typeof value === "string") visit("context:", value, name);
+  }
+}
+
+/** The terms of `eachTerm`, joined. */
+export function searchTerms(event: Partial<Event>): string[] {
+  const terms: string[] = [];
+  eachTerm(event, (kind, value, name) => terms.push(name === undefined ? kind + value : `${kind}${name}=${value}`));
   return terms;
 }
 

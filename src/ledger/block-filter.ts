@@ -1,3 +1,4 @@
+import { type Event, eachTerm, type TermVisitor } from "../core/event.ts";
 import { TILE_WIDTH } from "../core/limits.ts";
 
 /**
@@ -10,30 +11,67 @@ export const FILTER_BYTES = 2_048;
 const FILTER_BITS = FILTER_BYTES * 8;
 const PROBES = 5;
 
-/** Filter over all terms of the block's entries. */
-export function buildFilter(terms: Iterable<string>): Uint8Array {
-  const bits = new Uint8Array(FILTER_BYTES);
-  for (const term of terms) {
-    for (const bit of probes(term)) bits[bit >>> 3] = bits[bit >>> 3]! | (1 << (bit & 7));
+const BIT_MASK = FILTER_BITS - 1;
+
+/** Builds the filter of a block, event by event. */
+export class FilterBuilder {
+  private bits: Uint8Array = new Uint8Array(FILTER_BYTES);
+  private readonly visit: TermVisitor = (kind, value, name) => {
+    hashTerm(kind, value, name);
+    for (let i = 0, hash = first; i < PROBES; i++, hash = (hash + second) | 0) {
+      const bit = hash & BIT_MASK;
+      this.bits[bit >>> 3] = this.bits[bit >>> 3]! | (1 << (bit & 7));
+    }
+  };
+
+  add(event: Partial<Event>): void {
+    eachTerm(event, this.visit);
   }
-  return bits;
+
+  /** The filter of everything added since the last call. */
+  take(): Uint8Array {
+    const { bits } = this;
+    this.bits = new Uint8Array(FILTER_BYTES);
+    return bits;
+  }
 }
 
 /** False only if no entry of the block carries the term. */
 export function mayContain(filter: Uint8Array, term: string): boolean {
-  return probes(term).every((bit) => (filter[bit >>> 3]! & (1 << (bit & 7))) !== 0);
+  hashTerm(term, "", undefined);
+  for (let i = 0, hash = first; i < PROBES; i++, hash = (hash + second) | 0) {
+    const bit = hash & BIT_MASK;
+    if ((filter[bit >>> 3]! & (1 << (bit & 7))) === 0) return false;
+  }
+  return true;
 }
 
-/** Double hashing (Kirsch and Mitzenmacher, 2006) over two 32-bit FNV-1a hashes of the UTF-16 code units. */
-function probes(term: string): number[] {
-  let h1 = 0x811c9dc5;
-  let h2 = 0x9747b28c;
-  for (let i = 0; i < term.length; i++) {
-    const unit = term.charCodeAt(i);
-    h1 = Math.imul(h1 ^ unit, 0x01000193);
-    h2 = Math.imul(h2 ^ unit, 0x85ebca6b);
+// Results of hashTerm: two numbers, handed over without an object because this runs for every term of every entry.
+let first = 0;
+let second = 0;
+
+/** Double hashing (Kirsch and Mitzenmacher, 2006) over two 32-bit FNV-1a hashes of the UTF-16 code units of the joined term. */
+function hashTerm(kind: string, value: string, name: string | undefined): void {
+  first = 0x811c9dc5;
+  second = 0x9747b28c;
+  feed(kind);
+  if (name !== undefined) {
+    feed(name);
+    feed("=");
   }
-  h1 ^= h1 >>> 15;
-  h2 = (h2 ^ (h2 >>> 13)) | 1;
-  return Array.from({ length: PROBES }, (_, i) => ((h1 + Math.imul(i, h2)) >>> 0) % FILTER_BITS);
+  feed(value);
+  first ^= first >>> 15;
+  second = (second ^ (second >>> 13)) | 1;
+}
+
+function feed(text: string): void {
+  let a = first;
+  let b = second;
+  for (let i = 0; i < text.length; i++) {
+    const unit = text.charCodeAt(i);
+    a = Math.imul(a ^ unit, 0x01000193);
+    b = Math.imul(b ^ unit, 0x85ebca6b);
+  }
+  first = a;
+  second = b;
 }

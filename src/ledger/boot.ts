@@ -5,7 +5,7 @@ import type { LedgerState } from "../core/ledger-state.ts";
 import { parseNote, verifyNote } from "../core/note.ts";
 import type { SignedCheckpoint } from "./checkpointer.ts";
 import type { LockStore } from "./lock-store.ts";
-import type { RightEdge } from "./right-edge.ts";
+import { type RightEdge, refuseDamagedTiles } from "./right-edge.ts";
 import type { LedgerStorage } from "./storage.ts";
 
 export interface BootParts {
@@ -100,6 +100,7 @@ async function requireCovered(parts: BootParts, note: string, source: string): P
   );
   const root = await edge.root(storage, checkpoint.size);
   if (!bytesEqual(root, checkpoint.root)) {
+    await refuseDamagedTiles(storage, checkpoint);
     throw new VerificationError(
       "forked",
       `the history was rewritten: at size ${checkpoint.size} the ledger has another root than ${source}`,

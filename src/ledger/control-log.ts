@@ -21,8 +21,10 @@ export async function loadState(
   const controls: ControlEntry[] = [];
   for (const index of await storage.readControls()) {
     const [stored] = await storage.readEntries(index, index + 1);
-    // The list is derived data. What it names beyond the end of the ledger was cut off, which the boot check explains.
-    if (stored !== undefined) controls.push(openControlEntry(stored));
+    // The list is derived data. What it names beyond the end of the ledger was cut off, which the boot check explains; of an
+    // ordinary entry that it names `verify` says that the list is wrong.
+    const control = stored === undefined ? null : openControlEntry(stored);
+    if (control !== null) controls.push(control);
   }
   const { state } = await replayControls(controls);
   if (state === null) throw new MalformedError("not-a-ledger", "entry 0 is not the genesis of a ledger; run verify");
@@ -30,9 +32,9 @@ export async function loadState(
 }
 
 /** A control entry of our own store that does not open was tampered with: no state can be built on it. */
-function openControlEntry(stored: StoredEntry): ControlEntry {
+function openControlEntry(stored: StoredEntry): ControlEntry | null {
   try {
-    return parseControlEntry(stored);
+    return parseEntry(stored.entry).scheme === "control" ? parseControlEntry(stored) : null;
   } catch (cause) {
     if (!isTallystickError(cause)) throw cause;
     throw new VerificationError(

@@ -1,10 +1,10 @@
 import type { LedgerState } from "../core/ledger-state.ts";
-import { buildFilter, FILTER_BLOCK_ENTRIES } from "./block-filter.ts";
+import { FILTER_BLOCK_ENTRIES, FilterBuilder } from "./block-filter.ts";
 import type { Clock } from "./clock.ts";
 import { INDEX_IDLE_MS } from "./limits.ts";
-import { termsOfStored } from "./query.ts";
 import type { Sequencer } from "./sequencer.ts";
 import type { LedgerStorage } from "./storage.ts";
+import { storedEvent } from "./stored-event.ts";
 
 const FILTER_PAGE_BLOCKS = 64;
 
@@ -70,6 +70,7 @@ export class Indexer {
     const { storage, sequencer, state } = this.parts;
     const started = sequencer.edge.size;
     const full = Math.floor(started / FILTER_BLOCK_ENTRIES);
+    const builder = new FilterBuilder();
     for (let page = this.next; page < full && !this.stopped; page += FILTER_PAGE_BLOCKS) {
       const end = Math.min(full, page + FILTER_PAGE_BLOCKS);
       const present = new Set((await storage.readFilters(page, end)).map((filter) => filter.block));
@@ -78,7 +79,8 @@ export class Indexer {
         if (this.stopped) return;
         if (sequencer.edge.size !== started) return this.schedule();
         const entries = await storage.readEntries(block * FILTER_BLOCK_ENTRIES, (block + 1) * FILTER_BLOCK_ENTRIES);
-        const bits = buildFilter(entries.flatMap((stored) => termsOfStored(stored, state())));
+        for (const stored of entries) builder.add(storedEvent(stored) ?? {});
+        const bits = builder.take();
         const erasures = state().erasures.size;
         await sequencer.exclusive({ ids: [], idDigests: [], indexes: [] }, () => {
           // An erasure in between removed terms from the block: build it again.

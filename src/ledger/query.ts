@@ -2,12 +2,12 @@ import { canonicalize, type JsonValue } from "../core/canonical-json.ts";
 import { decodeBase64, decodeUtf8, encodeBase64, encodeUtf8 } from "../core/encoding.ts";
 import { parseEntry } from "../core/entry.ts";
 import { MalformedError } from "../core/errors.ts";
-import { type Event, searchTerms } from "../core/event.ts";
+import { searchTerms } from "../core/event.ts";
 import { sha256Hex } from "../core/hash.ts";
 import type { LedgerState } from "../core/ledger-state.ts";
 import { FILTER_BLOCK_ENTRIES, mayContain } from "./block-filter.ts";
 import { PAGE_ENTRIES_MAX } from "./limits.ts";
-import type { LedgerStorage, StoredEntry } from "./storage.ts";
+import type { LedgerStorage } from "./storage.ts";
 import { isRecord, type LedgerEntry, readStored } from "./stored-event.ts";
 
 /** What to look for; every member narrows. Erased values match nothing. */
@@ -247,7 +247,7 @@ function matcher(filter: QueryFilter): (entry: LedgerEntry) => boolean {
     if (!needsEvent) return true;
     if (event === null) return false;
     if (terms.length > 0) {
-      const own = searchTerms(event as Event);
+      const own = searchTerms(event);
       if (!terms.every((term) => own.includes(term))) return false;
     }
     if (correlation !== undefined && !Object.values(event.context ?? {}).includes(correlation)) return false;
@@ -275,10 +275,4 @@ function equalsAt(value: JsonValue | undefined, path: string, expected: JsonValu
     if (Object.hasOwn(members, name) && equalsAt(members[name], path.slice(end + 1), expected)) return true;
   }
   return false;
-}
-
-/** Terms of a stored entry for its block's filter; none where the body is gone or unreadable. */
-export function termsOfStored(stored: StoredEntry, state: LedgerState): string[] {
-  const { event } = readStored(stored, state);
-  return event === null ? [] : searchTerms(event as Event);
 }

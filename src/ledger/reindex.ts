@@ -1,10 +1,9 @@
 import { leafHashHex, parseEntry } from "../core/entry.ts";
 import { FatalError } from "../core/errors.ts";
-import { parseEvent, searchTerms } from "../core/event.ts";
-import { buildFilter, FILTER_BLOCK_ENTRIES } from "./block-filter.ts";
+import { FILTER_BLOCK_ENTRIES, FilterBuilder } from "./block-filter.ts";
 import { READ_PAGE_ENTRIES } from "./limits.ts";
 import { RightEdge } from "./right-edge.ts";
-import type { Batch, LedgerStorage, StoredEntry, StoredTile } from "./storage.ts";
+import type { Batch, LedgerStorage, StoredTile } from "./storage.ts";
 import { storedEvent } from "./stored-event.ts";
 
 /** Rebuilds all derived data from the stored entries in one transaction; returns how many entries there are. */
@@ -16,7 +15,7 @@ export async function reindexLedger(storage: LedgerStorage): Promise<number> {
 
 async function* derivedBatches(storage: LedgerStorage, size: number): AsyncGenerator<Batch> {
   const edge = RightEdge.empty();
-  let terms: string[] = [];
+  const builder = new FilterBuilder();
   for (let first = 0; first < size; first += READ_PAGE_ENTRIES) {
     const entries = await storage.readEntries(first, Math.min(size, first + READ_PAGE_ENTRIES));
     const tiles: StoredTile[] = [];
@@ -28,21 +27,13 @@ async function* derivedBatches(storage: LedgerStorage, size: number): AsyncGener
         throw new FatalError("invariant-broken", `reindex: entry ${edge.size} is missing; run verify`);
       edge.append(leafHashHex(stored.entry), "", tiles);
       if (parseEntry(stored.entry).scheme === "control") controls.push(stored.index);
-      const { id, terms: own } = facts(stored);
-      if (id !== null) ids.push({ id, index: stored.index });
-      terms.push(...own);
+      const event = storedEvent(stored);
+      if (event?.id !== undefined) ids.push({ id: event.id, index: stored.index });
+      builder.add(event ?? {});
       if (edge.size % FILTER_BLOCK_ENTRIES === 0) {
-        filters.push({ block: edge.size / FILTER_BLOCK_ENTRIES - 1, bits: buildFilter(terms) });
-        terms = [];
+        filters.push({ block: edge.size / FILTER_BLOCK_ENTRIES - 1, bits: builder.take() });
       }
     }
     yield { entries: [], tiles, filters, ids, controls };
   }
-}
-
-function facts(stored: StoredEntry): { readonly id: string | null; readonly terms: readonly string[] } {
-  const event = stored.body === null ? storedEvent(stored) : parseEvent(stored.body);
-  return event === null
-    ? { id: null, terms: [] }
-    : { id: event.id ?? null, terms: searchTerms(event as Parameters<typeof searchTerms>[0]) };
 }

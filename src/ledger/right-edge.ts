@@ -1,8 +1,11 @@
+import { bytesEqual, decodeHex } from "../core/encoding.ts";
 import { leafHashHex, parseEntry, ZERO_HASH_HEX } from "../core/entry.ts";
-import { FatalError } from "../core/errors.ts";
+import { FatalError, UnavailableError } from "../core/errors.ts";
 import { TILE_WIDTH } from "../core/limits.ts";
+import { createRange } from "../core/merkle.ts";
 import { treeHash } from "../core/proof.ts";
 import { tileRoot } from "../core/tile.ts";
+import { READ_PAGE_ENTRIES } from "./limits.ts";
 import type { LedgerStorage, StorageHead, StoredTile } from "./storage.ts";
 
 const HASH_BYTES = 32;
@@ -145,4 +148,25 @@ export class RightEdge {
   root(storage: Pick<LedgerStorage, "readTile">, size: number = this.size): Promise<Uint8Array> {
     return treeHash(size, this.tileReader(storage));
   }
+}
+
+/**
+ * For whoever finds that the tree has another root at `head.size` than a signed checkpoint: tiles are derived data, and a
+ * damaged one is no fork. Throws `storage-corrupt` if the entries themselves do give the root, reading them all.
+ */
+export async function refuseDamagedTiles(
+  storage: Pick<LedgerStorage, "readEntries">,
+  head: { readonly size: number; readonly root: Uint8Array },
+): Promise<void> {
+  const range = createRange();
+  for (let first = 0; first < head.size; first += READ_PAGE_ENTRIES) {
+    for (const { entry } of await storage.readEntries(first, Math.min(head.size, first + READ_PAGE_ENTRIES)))
+      range.append(decodeHex(leafHashHex(entry), { code: "malformed-entry" }));
+  }
+  if (range.size !== head.size || !bytesEqual(range.root(), head.root)) return;
+  throw new UnavailableError(
+    "storage-corrupt",
+    "stored tiles are damaged: the entries give the root that was signed, the tiles do not; run reindex",
+    { details: { size: head.size } },
+  );
 }

@@ -4,7 +4,7 @@ import { parseEntry } from "../core/entry.ts";
 import { type SourceRun, sourceFinding } from "../core/entry-verifier.ts";
 import { isTallystickError, MalformedError, VerificationError } from "../core/errors.ts";
 import { type ControlEntry, type LedgerState, replayControls } from "../core/ledger-state.ts";
-import { TILE_WIDTH, TIME_SKEW_SECONDS_MAX } from "../core/limits.ts";
+import { SALT_BYTES, TILE_WIDTH, TIME_SKEW_SECONDS_MAX } from "../core/limits.ts";
 import { type CompactRange, createRange, hashLeaf, restoreRange } from "../core/merkle.ts";
 import { formatPolicy, type Policy, parsePolicy } from "../core/policy.ts";
 import { createRangeVerifier, proveRange, readRange, treeHash } from "../core/proof.ts";
@@ -13,7 +13,7 @@ import { type TileReader, tileRoot } from "../core/tile.ts";
 import { type CheckedCheckpoint, CheckpointTrust } from "./checkpoint-trust.ts";
 import { parseControlEntry } from "./control-log.ts";
 import { DEFAULT_LIMITS } from "./limits.ts";
-import type { RawEntry, SideTables, StorageSnapshot } from "./storage.ts";
+import type { ErasedId, RawEntry, SideTables, StorageSnapshot } from "./storage.ts";
 import { type RangeAnswer, type RangeTask, taskBounds, verifyRange } from "./verify-range.ts";
 import { buildReport, type Evidence } from "./verify-report.ts";
 
@@ -361,7 +361,7 @@ class LedgerVerification {
       if (erased.idGuard === null) continue;
       const kept = erasedIds.get(index);
       erasedIds.delete(index);
-      if (kept === undefined || idGuard(kept.salt, kept.digest) !== erased.idGuard) {
+      if (kept === undefined || guardOf(kept) !== erased.idGuard) {
         this.report(
           "erased-id-mismatch",
           `what guards the erased id of entry ${index} against reuse ${kept === undefined ? "is missing" : "was changed"}`,
@@ -533,6 +533,13 @@ interface Conclusion {
   readonly replayed: readonly Finding[];
   readonly answers: readonly RangeAnswer[];
 }
+
+/** Guard of what is kept of an erased id; null for bytes that are none. */
+function guardOf({ salt, digest }: ErasedId): string | null {
+  return salt.length === SALT_BYTES && digest.length === HASH_BYTES ? idGuard(salt, digest) : null;
+}
+
+const HASH_BYTES = 32;
 
 const DECODER = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 

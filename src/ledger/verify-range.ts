@@ -1,10 +1,10 @@
 import { canonicalize } from "../core/canonical-json.ts";
 import { bytesEqual } from "../core/encoding.ts";
-import { EntryVerifier, type RangeResult } from "../core/entry-verifier.ts";
+import { type EntryFacts, EntryVerifier, type RangeResult } from "../core/entry-verifier.ts";
 import type { LedgerState } from "../core/ledger-state.ts";
 import { TILE_WIDTH } from "../core/limits.ts";
 import { tileRoot } from "../core/tile.ts";
-import { buildFilter } from "./block-filter.ts";
+import { FilterBuilder } from "./block-filter.ts";
 import type { StorageSnapshot } from "./storage.ts";
 
 /** A range of entries to verify; plain data, so that it can cross threads. */
@@ -47,7 +47,7 @@ export async function verifyRange(
         continue;
       }
       onLeaf?.(facts.leaf);
-      const check = derived.add(row.index, facts.leaf, facts.terms, facts.id);
+      const check = derived.add(row.index, facts);
       if (check !== undefined) await check;
     }
     await verifier.settleSignatures();
@@ -64,11 +64,9 @@ class DerivedChecks {
   private readonly snapshot: StorageSnapshot;
   private readonly verifier: EntryVerifier;
   private readonly task: RangeTask;
-  private readonly leaves: Uint8Array = new Uint8Array(TILE_WIDTH * HASH_BYTES);
   private readonly roots: Uint8Array = new Uint8Array(TILE_WIDTH * HASH_BYTES);
-  private filled = 0;
   private rootsFilled = 0;
-  private terms: string[] = [];
+  private readonly builder = new FilterBuilder();
 
   constructor(snapshot: StorageSnapshot, verifier: EntryVerifier, task: RangeTask) {
     this.snapshot = snapshot;
@@ -78,23 +76,18 @@ class DerivedChecks {
 
   /** An entry without a leaf hash: its tile cannot be compared. */
   broken(index: number): void {
-    this.filled = -1;
     this.rootsFilled = -1;
-    if (index % TILE_WIDTH === TILE_WIDTH - 1) this.nextBlock();
+    if (index % TILE_WIDTH === TILE_WIDTH - 1) this.builder.take();
   }
 
-  add(index: number, leaf: string, terms: readonly string[], id: string | null): Promise<void> | undefined {
-    const slot = index % TILE_WIDTH;
-    if (this.filled === slot) {
-      Buffer.from(this.leaves.buffer).write(leaf, slot * HASH_BYTES, "hex");
-      this.filled += 1;
-    } else if (this.filled >= 0) this.filled = -1;
-    for (const term of terms) this.terms.push(term);
-    const atEnd = slot === TILE_WIDTH - 1;
+  add(index: number, { id, event }: EntryFacts): Promise<void> | undefined {
+    if (event !== null) this.builder.add(event);
+    const atEnd = index % TILE_WIDTH === TILE_WIDTH - 1;
     if (id === null && !atEnd) return undefined;
     const found = id === null ? undefined : this.snapshot.readId(id);
-    if (!(found instanceof Promise) && (id === null || found === index))
+    if (!(found instanceof Promise) && (id === null || found === index)) {
       return atEnd ? this.compareBlock(Math.floor(index / TILE_WIDTH), index) : undefined;
+    }
     return this.checkId(id ?? "", found, index, atEnd);
   }
 
@@ -132,33 +125,31 @@ class DerivedChecks {
   }
 
   private async compareBlock(block: number, index: number): Promise<void> {
-    if (this.task.derived && this.filled === TILE_WIDTH) {
-      const stored = await this.snapshot.readTile(0, block);
-      if (stored !== undefined) this.tiles += 1;
-      if (stored === undefined || !bytesEqual(stored, this.leaves)) {
-        this.verifier.report(
-          "derived-tile",
-          index,
-          `tile 0/${block} ${stored === undefined ? "is missing" : "is not what its entries give"}; run reindex`,
-        );
-      }
-      await this.compareLevel1(block, index);
-      const filter = await this.snapshot.readFilter(block);
-      if (filter !== undefined) {
-        this.filters += 1;
-        if (!bytesEqual(filter, buildFilter(this.terms)))
-          this.verifier.report("derived-filter", index, `filter ${block} is not what its entries give; run reindex`);
-      }
+    const own = this.builder.take();
+    const tile = this.verifier.completedTile();
+    // A range that begins or ends inside the block, or a gap in it: there is nothing to compare with.
+    if (!this.task.derived || tile === null) return;
+    const stored = await this.snapshot.readTile(0, block);
+    if (stored !== undefined) this.tiles += 1;
+    if (stored === undefined || !bytesEqual(stored, tile.hashes)) {
+      const what = stored === undefined ? "is missing" : "is not what its entries give";
+      this.verifier.report("derived-tile", index, `tile 0/${block} ${what}; run reindex`);
     }
-    this.nextBlock();
+    await this.compareLevel1(block, index, tile.root);
+    const filter = await this.snapshot.readFilter(block);
+    if (filter === undefined) return;
+    this.filters += 1;
+    if (!bytesEqual(filter, own)) {
+      this.verifier.report("derived-filter", index, `filter ${block} is not what its entries give; run reindex`);
+    }
   }
 
-  private async compareLevel1(block: number, index: number): Promise<void> {
+  private async compareLevel1(block: number, index: number, root: Uint8Array): Promise<void> {
     const slot = block % TILE_WIDTH;
     if (slot === 0) this.rootsFilled = 0;
     // A gap before, or a range that begins inside the tile: this level-1 tile cannot be compared here.
     if (this.rootsFilled !== slot) return;
-    this.roots.set(tileRoot(this.leaves), slot * HASH_BYTES);
+    this.roots.set(root, slot * HASH_BYTES);
     this.rootsFilled += 1;
     if (this.rootsFilled < TILE_WIDTH) return;
     const tile = Math.floor(block / TILE_WIDTH);
@@ -173,11 +164,6 @@ class DerivedChecks {
     }
     this.tileRoots.push({ level: 1, index: tile, root: tileRoot(this.roots) });
     this.rootsFilled = 0;
-  }
-
-  private nextBlock(): void {
-    this.filled = 0;
-    this.terms = [];
   }
 }
 
