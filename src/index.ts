@@ -44,5 +44,6 @@ export {
   type OpenOptions,
   type RecoverOptions,
   recover,
+  reindex,
 } from "./open.ts";
 export { type VerifyOptions, verify } from "./verify.ts";

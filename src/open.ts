@@ -25,6 +25,7 @@ import { DEFAULT_LIMITS, type LedgerLimits } from "./ledger/limits.ts";
 import type { LockStore } from "./ledger/lock-store.ts";
 import { type Random, systemRandom } from "./ledger/random.ts";
 import { recoverLedger } from "./ledger/recover.ts";
+import { reindexLedger } from "./ledger/reindex.ts";
 import { seededClock, seededRandom } from "./ledger/seeded-random.ts";
 import type { Signer } from "./ledger/signer.ts";
 import type { LedgerStorage } from "./ledger/storage.ts";
@@ -436,6 +437,24 @@ function replaced(
     `${path} holds another ledger (${found}) than this machine knows there (${recalled.origin}, at least ${recalled.size} entries). Restore it; or, to accept the other one, run \`tallystick forget ${path}\``,
     { details: { path, expected: recalled.origin, found } },
   );
+}
+
+/**
+ * Rebuilds everything that is derived from the committed entries: tiles, filters, ids, the list of control events. Takes no key,
+ * and works on a ledger that cannot be opened because of what is damaged there. Returns how many entries it has. Errors:
+ * `not-found`, `malformed-*` and `invariant-broken` where the entries themselves are damaged, `storage-*`.
+ */
+export async function reindex(
+  location: string | URL,
+  options: Pick<OpenOptions, "driver" | "allowNetworkFileSystem"> = {},
+): Promise<{ readonly entries: number }> {
+  const { openSqliteStorage } = await import("./storage/sqlite.ts");
+  const storage = await openSqliteStorage(pathOf(location), options);
+  try {
+    return { entries: await reindexLedger(storage) };
+  } finally {
+    await storage.close();
+  }
 }
 
 export interface RecoverOptions

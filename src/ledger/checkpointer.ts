@@ -8,7 +8,7 @@ import { TILE_WIDTH } from "../core/limits.ts";
 import { formatNote, parseNote, signNote, verifyNote } from "../core/note.ts";
 import type { Clock } from "./clock.ts";
 import type { LockRecord, LockStore } from "./lock-store.ts";
-import { RightEdge } from "./right-edge.ts";
+import { RightEdge, refuseDamagedTiles } from "./right-edge.ts";
 import type { Signer } from "./signer.ts";
 import type { LedgerStorage } from "./storage.ts";
 
@@ -33,7 +33,7 @@ export interface CheckpointerParts {
   readonly released: () => void;
 }
 
-/** Errors: `rolled-back`, `forked` when the store does not contain the history that was signed. */
+/** Errors: `rolled-back`, `forked` when the store does not contain the history that was signed; `storage-corrupt` for its tiles. */
 async function requireContained(signed: Checkpoint, edge: RightEdge, storage: LedgerStorage): Promise<void> {
   const { size } = signed;
   if (size > edge.size) {
@@ -44,6 +44,7 @@ async function requireContained(signed: Checkpoint, edge: RightEdge, storage: Le
   }
   const root = await edge.root(storage, size);
   if (bytesEqual(root, signed.root)) return;
+  await refuseDamagedTiles(storage, signed);
   const details = { size, expected: encodeHex(signed.root), found: encodeHex(root) };
   throw new VerificationError("forked", `the lock store holds a checkpoint of size ${size} of another history`, {
     details,

@@ -3,7 +3,13 @@ import { type AuthorSigner, signEvent, verifyAuthorSignatures } from "../core/au
 import { parseCheckpoint } from "../core/checkpoint.ts";
 import { encodeHex } from "../core/encoding.ts";
 import type { Scheme } from "../core/entry.ts";
-import { OverloadedError, PolicyError, type TallystickError, UnavailableError } from "../core/errors.ts";
+import {
+  isTallystickError,
+  OverloadedError,
+  PolicyError,
+  type TallystickError,
+  UnavailableError,
+} from "../core/errors.ts";
 import { type EncodedEvent, type Event, encodeEvent } from "../core/event.ts";
 import { isInForce, type LedgerState } from "../core/ledger-state.ts";
 import { parseNote } from "../core/note.ts";
@@ -180,6 +186,8 @@ export class LedgerEngine {
     const ledger = new LedgerEngine(parts, { state, genesisLeaf, edge, problem });
     ledger.checkpointer.latest = latest;
     if (problem === null) {
+      // A crash after the lock store and before the copy: without it readers of the file alone would miss this checkpoint.
+      if (latest !== null) await parts.storage.putCheckpoint(latest);
       await ledger.openWitnessing();
       if (latest === null || latest.size < edge.size) ledger.checkpointer.schedule();
       await ledger.finishPurge();
@@ -435,7 +443,7 @@ export class LedgerEngine {
   async verify(options: Partial<Omit<VerifyLedgerOptions, "runRange">> = {}): Promise<VerifyReport> {
     this.requireOpen();
     const { storage, readerState, verifyRanges, limits } = this.parts;
-    if (this.problem === null) await this.checkpointer.sign();
+    if (this.problem === null) await this.signIfPossible();
     const policy =
       options.policy ??
       (await readerState?.readPolicy(this.origin)) ??
@@ -595,6 +603,16 @@ export class LedgerEngine {
       await this.indexer.settled();
       await this.parts.storage.close();
       await this.parts.lockStore.close();
+    }
+  }
+
+  /** What cannot be signed now is verified all the same: the report says how far the latest checkpoint reaches. */
+  private async signIfPossible(): Promise<void> {
+    try {
+      await this.checkpointer.sign();
+    } catch (error) {
+      if (!isTallystickError(error)) throw error;
+      this.checkpointer.failure = error;
     }
   }
 

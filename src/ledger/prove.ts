@@ -2,12 +2,12 @@ import { canonicalize, compareNames, type JsonValue, parseCanonical } from "../c
 import { parseCheckpoint } from "../core/checkpoint.ts";
 import { type Disclosure, fieldDigest } from "../core/commitment.ts";
 import { decodeHex, encodeHex } from "../core/encoding.ts";
-import { parseEntry } from "../core/entry.ts";
-import { PolicyError } from "../core/errors.ts";
+import { leafHashHex, parseEntry } from "../core/entry.ts";
+import { PolicyError, UnavailableError } from "../core/errors.ts";
 import type { LedgerState } from "../core/ledger-state.ts";
 import { SALT_BYTES } from "../core/limits.ts";
 import { parseNote } from "../core/note.ts";
-import { proveInclusion } from "../core/proof.ts";
+import { proveInclusion, verifyInclusion } from "../core/proof.ts";
 import { formatReceipt } from "../core/receipt.ts";
 import { formatTlogProof } from "../core/tlog-proof.ts";
 import type { RightEdge } from "./right-edge.ts";
@@ -22,10 +22,24 @@ export interface ProofParts {
   readonly checkpoint: string;
 }
 
-/** C2SP `.tlog-proof` text of entry `index` under the checkpoint. */
+/** C2SP `.tlog-proof` text of entry `index` under the checkpoint. Errors: `storage-corrupt` where what is stored proves nothing. */
 export async function buildTlogProof(index: number, parts: ProofParts): Promise<string> {
-  const { size } = parseCheckpoint(parseNote(parts.checkpoint).text);
+  const [stored] = await parts.storage.readEntries(index, index + 1);
+  if (stored === undefined) throw new RangeError(`prove: there is no entry ${index}`);
+  return proofOf(stored, parts);
+}
+
+async function proofOf({ index, entry }: StoredEntry, parts: ProofParts): Promise<string> {
+  const { size, root } = parseCheckpoint(parseNote(parts.checkpoint).text);
   const path = await proveInclusion(index, size, parts.edge.tileReader(parts.storage));
+  const leafHash = decodeHex(leafHashHex(entry), { code: "malformed-entry" });
+  try {
+    verifyInclusion({ leafHash, index, size, proof: path, root });
+  } catch (cause) {
+    // A proof that leads elsewhere must not leave: its reader would take it for tampering with the receipt.
+    const message = `the stored entry ${index} and tiles do not lead to the checkpoint of size ${size}; run verify, and reindex if it says so`;
+    throw new UnavailableError("storage-corrupt", message, { cause, details: { index, size } });
+  }
   return formatTlogProof({ index, path, checkpoint: parts.checkpoint, extra: null });
 }
 
@@ -37,7 +51,7 @@ export async function buildReceipt(
   const [stored] = await parts.storage.readEntries(index, index + 1);
   if (stored === undefined) throw new RangeError(`prove: there is no entry ${index}`);
   const content = contentOf(stored, parts);
-  const proof = await buildTlogProof(index, parts);
+  const proof = await proofOf(stored, parts);
   return formatReceipt({ proof, entry: stored.entry, ...content });
 }
 
