@@ -41,9 +41,17 @@ export interface ErasedFacts {
 /** What the claims about one entry amount to; each is judged by itself, so a void one spoils none of the others. */
 export function judgeErasure(claims: readonly ErasureClaim[], entry: ErasedFacts): ErasureEffect {
   const voids: { claim: ErasureClaim; problem: string }[] = [];
+  let names: ReadonlySet<string> | null | undefined;
+  const namesOnce = (): ReadonlySet<string> | null => {
+    if (names === undefined) {
+      const all = entry.names();
+      names = all === null ? null : new Set(all);
+    }
+    return names;
+  };
   const kept: ErasureClaim[] = [];
   for (const claim of claims) {
-    const problem = problemOf(claim, entry);
+    const problem = problemOf(claim, entry, namesOnce);
     if (problem === null) kept.push(claim);
     else voids.push({ claim, problem });
   }
@@ -61,13 +69,13 @@ export function effectOf(claims: readonly ErasureClaim[]): Pick<ErasureEffect, "
   return { wholeBy, fields };
 }
 
-function problemOf(claim: ErasureClaim, entry: ErasedFacts): string | null {
+function problemOf(claim: ErasureClaim, entry: ErasedFacts, namesOf: () => ReadonlySet<string> | null): string | null {
   if (entry.scheme === "control") return "names a control event, which can never be erased";
   if (claim.leaf !== entry.leaf) return "names this entry by another leaf hash";
   if (claim.fields === null) return null;
   if (entry.scheme !== "fields") return "names fields of an entry that is committed as a whole";
-  const names = entry.names();
-  const stranger = names === null ? undefined : claim.fields.find((name) => !names.includes(name));
+  const names = namesOf();
+  const stranger = names === null ? undefined : claim.fields.find((name) => !names.has(name));
   return stranger === undefined ? null : `names a field ${JSON.stringify(stranger)} that this entry never had`;
 }
 

@@ -63,7 +63,8 @@ export class ExportEntries {
   private readonly claims: ReadonlyMap<string, readonly ErasureClaim[]>;
   private readonly voids = new Set<ErasureClaim>();
   private readonly heldReported = new Set<ErasureClaim>();
-  private readonly replays: { readonly claim: ErasureClaim; readonly index: number }[] = [];
+  /** Signed events by a digest that some erasure keeps, and their indexes. */
+  private readonly replays = new Map<string, number[]>();
   /** Erased lines by the index that they name, until a line of that index shows that it erased nothing here. */
   private readonly unproved = new Map<number, number[]>();
   private readonly ids = new IdSet();
@@ -151,11 +152,7 @@ export class ExportEntries {
   /** After the last line. */
   finish(): ExportTally {
     if (this.isRange) this.closeTree();
-    for (const { claim, index } of this.replays) {
-      if (this.voids.has(claim)) continue;
-      const message = `repeats the signed event that stood at entry ${claim.index} and was erased by entry ${claim.by}`;
-      this.findings.add("id-repeated", message, { index, evidence: erasureName([claim]) });
-    }
+    this.judgeReplays();
     // Those of which the entry has no line, so that nothing voids them.
     for (const { claims } of this.controls.erasures.values())
       for (const claim of claims) if (!this.voids.has(claim)) this.checkHold(claim);
@@ -394,13 +391,28 @@ export class ExportEntries {
       this.findings.add("id-repeated", `the id of entry ${index} stands in an entry before it too`, { index });
     }
     if (this.claims.size === 0 || withheld.includes("signatures")) return;
-    const seen = new Set<number>();
     for (const { keyId } of signaturesOf(members)) {
-      for (const claim of this.claims.get(signedIdDigest(keyId, id)) ?? []) {
-        // Whether the claim is void shows when the entry that it names comes.
-        if (claim.index === index || seen.has(claim.by)) continue;
-        seen.add(claim.by);
-        this.replays.push({ claim, index });
+      const digest = signedIdDigest(keyId, id);
+      if (!this.claims.has(digest)) continue;
+      const known = this.replays.get(digest);
+      if (known === undefined) this.replays.set(digest, [index]);
+      else known.push(index);
+    }
+  }
+
+  /** Which claims are void shows with the last line. */
+  private judgeReplays(): void {
+    const reported = new Set<number>();
+    for (const [digest, indexes] of this.replays) {
+      const claims = (this.claims.get(digest) ?? []).filter((claim) => !this.voids.has(claim));
+      const [first] = claims;
+      const other = claims.find((claim) => claim.index !== first?.index);
+      for (const index of indexes) {
+        const claim = first?.index === index ? other : first;
+        if (claim === undefined || reported.has(index)) continue;
+        reported.add(index);
+        const message = `repeats the signed event that stood at entry ${claim.index} and was erased by entry ${claim.by}`;
+        this.findings.add("id-repeated", message, { index, evidence: erasureName([claim]) });
       }
     }
   }

@@ -5,7 +5,7 @@ import { type ErasureClaim, effectOf } from "./erasure.ts";
 import { isTallystickError } from "./errors.ts";
 import type { Event } from "./event.ts";
 import type { HashName } from "./hash.ts";
-import { parseVerifierKey, spkiOfVerifierKey, type VerifierKey } from "./note.ts";
+import { algorithmOfVerifierKey, parseVerifierKey, spkiOfVerifierKey, type VerifierKey } from "./note.ts";
 import type { Finding } from "./report.ts";
 import { keyIdOf, verifySignature } from "./signature/table.ts";
 
@@ -151,6 +151,7 @@ class StateDraft {
   private readonly revocations = new Map<string, number>();
   private readonly erasures = new Map<number, ErasureClaim[]>();
   private readonly holds: Mutable<Hold>[] = [];
+  private readonly holdsByName = new Map<string, Mutable<Hold>>();
   private readonly erasedSignedIds = new Map<string, number>();
   private lockStoreId = "";
   private sealedAt: number | null = null;
@@ -222,15 +223,18 @@ class StateDraft {
       case "ledger.hold.placed": {
         if (this.options.partial === true) return;
         const { hold, first, last } = control.payload;
-        if (this.holds.some((known) => known.hold === hold))
+        if (this.holdsByName.has(hold))
           return this.report("control-malformed", index, "a hold of this name was placed before");
-        this.holds.push({ hold, first, last, placedAt: index, releasedAt: null });
+        const placed = { hold, first, last, placedAt: index, releasedAt: null };
+        this.holds.push(placed);
+        this.holdsByName.set(hold, placed);
         return;
       }
       case "ledger.hold.released": {
         if (this.options.partial === true) return;
-        const hold = this.holds.find((known) => known.hold === control.payload.hold && known.releasedAt === null);
-        if (hold === undefined) return this.report("control-malformed", index, "releases a hold that is not in force");
+        const hold = this.holdsByName.get(control.payload.hold);
+        if (hold === undefined || hold.releasedAt !== null)
+          return this.report("control-malformed", index, "releases a hold that is not in force");
         hold.releasedAt = index;
         return;
       }
@@ -370,7 +374,7 @@ class StateDraft {
       }
       if (this.authors.has(keyId))
         return this.report("key-event-invalid", at.index, "author key registered before", { found: keyId });
-      if (this.logKeys.some((known) => keyIdOf(spkiOfVerifierKey(known.key)) === keyId)) {
+      if (this.logKeys.some((known) => candidateOf(known.key).keyId === keyId)) {
         return this.report("key-event-invalid", at.index, "a log key cannot be an author key", { found: keyId });
       }
       this.authors.set(keyId, {
@@ -510,7 +514,15 @@ async function verifiesUnder(signer: SignerCandidate, message: Uint8Array, signa
   }
 }
 
+const CANDIDATES = new WeakMap<VerifierKey, SignerCandidate>();
+
+/** Remembered: each key event looks at all keys in force. */
 function candidateOf(key: VerifierKey): SignerCandidate {
-  const spki = spkiOfVerifierKey(key);
-  return { keyId: keyIdOf(spki), algorithm: key.type === 6 ? "ml-dsa-44" : "ed25519", spki };
+  let candidate = CANDIDATES.get(key);
+  if (candidate === undefined) {
+    const spki = spkiOfVerifierKey(key);
+    candidate = { keyId: keyIdOf(spki), algorithm: algorithmOfVerifierKey(key), spki };
+    CANDIDATES.set(key, candidate);
+  }
+  return candidate;
 }
