@@ -23,6 +23,8 @@ export interface RawEntry {
   readonly body: Uint8Array | null;
   readonly salts: Uint8Array | null;
   readonly disclosure: Uint8Array | null;
+  /** A value is stored under another type than its column's, so that other readers may take it for something else. */
+  readonly misfit?: boolean;
 }
 
 /** A full tile: 256 hashes of one level, 8,192 bytes. Partial tiles are never stored: the engine derives them. */
@@ -139,6 +141,8 @@ export interface StorageSnapshot {
   readonly head: StorageHead;
   /** Raw entries of `first ≤ index < end`, ascending, in pages; rows that are missing are simply absent. */
   readRaw(first: number, end: number): Iterable<readonly RawEntry[]> | AsyncIterable<readonly RawEntry[]>;
+  /** Smallest stored index that is not below `index`, or undefined: rows may lie far beyond a gap. */
+  seek(index: number): Promise<number | undefined> | number | undefined;
   /** Stored full tile, or undefined. */
   readTile(level: number, index: number): Promise<Uint8Array | undefined> | Uint8Array | undefined;
   readFilter(block: number): Promise<Uint8Array | undefined> | Uint8Array | undefined;

@@ -172,7 +172,7 @@ class LedgerVerification {
     pinned: Policy | null,
     span: { first: number; end: number; derived: boolean },
   ): Promise<RangeAnswer[]> {
-    const bounds = taskBounds(span.first, span.end);
+    const bounds = await taskBounds(this.snapshot, span.first, span.end);
     const tasks = bounds.map(
       (bound): RangeTask => ({
         ...bound,

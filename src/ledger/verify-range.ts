@@ -167,11 +167,20 @@ class DerivedChecks {
   }
 }
 
-/** Bounds of the tasks that cover `first ≤ index < end`: whole level-1 tiles where possible. */
-export function taskBounds(first: number, end: number): { readonly first: number; readonly end: number }[] {
+/**
+ * Bounds of the tasks that cover `first ≤ index < end`: whole level-1 tiles where possible, and one task for each gap, however
+ * wide: a row far beyond the end must not cost a task for every index between.
+ */
+export async function taskBounds(
+  snapshot: Pick<StorageSnapshot, "seek">,
+  first: number,
+  end: number,
+): Promise<{ readonly first: number; readonly end: number }[]> {
   const bounds: { first: number; end: number }[] = [];
   for (let from = first; from < end; ) {
-    const to = Math.min(end, (Math.floor(from / TASK_ENTRIES) + 1) * TASK_ENTRIES);
+    const border = (Math.floor(from / TASK_ENTRIES) + 1) * TASK_ENTRIES;
+    const next = Math.min(end, (await snapshot.seek(from)) ?? end);
+    const to = next < border ? Math.min(end, border) : next;
     bounds.push({ first: from, end: to });
     from = to;
   }

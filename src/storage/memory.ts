@@ -311,6 +311,7 @@ function openSnapshot(tables: Tables, closed: () => void): StorageSnapshot {
         yield tables.entries.slice(from, Math.min(from + PAGE_ROWS, end)).map(rawOf);
       }
     },
+    seek: (index) => (index < tables.entries.length ? index : undefined),
     readTile: (level, index) => tables.tiles.get(`${level}/${index}`)?.slice(),
     readFilter: (block) => tables.filters.get(block)?.slice(),
     readId: (id) => tables.ids.get(id),

@@ -24,7 +24,7 @@ export async function readSideTables(ask: Ask): Promise<SideTables> {
     }
   };
   const count = (from: string): number => read<{ readonly n: number }>(`SELECT count(*) AS n FROM ${from}`)[0]?.n ?? 0;
-  const entries = await auditEntries(read);
+  const entries = auditEntries(read);
   const ids = await auditIds(read, entries.size);
   anomalies.push(...entries.anomalies, ...auditTables(count, entries.size), ...auditIndexes(read));
   if (ids.odd > 0) anomalies.push(`table ids: ${ids.odd} ids of no entry or of another type`);
@@ -50,62 +50,22 @@ export async function readSideTables(ask: Ask): Promise<SideTables> {
 
 type Read = <T>(sql: string) => T[];
 
-interface Stride {
-  readonly low: number | null;
-  readonly high: number;
-  readonly rows: number;
-  readonly odd: number;
-  readonly oddest: number;
-}
-
-/** Types and gaps of the entries, in strides, so that a large ledger does not hold the event loop. */
-async function auditEntries(read: Read): Promise<{ readonly size: number; readonly anomalies: string[] }> {
-  const anomalies: string[] = [];
-  const outside =
-    read<{ readonly n: number }>(`SELECT count(*) AS n FROM entries WHERE idx < 0 OR idx > ${INDEX_MAX}`)[0]?.n ?? 0;
-  if (outside > 0) anomalies.push(`${outside} entries have an index below 0 or above ${INDEX_MAX}`);
-  let size = 0;
-  let firstGap: number | undefined;
-  for (;;) {
-    const stride = read<Stride>(
-      `SELECT min(idx) AS low, max(idx) AS high, count(*) AS rows, sum(odd) AS odd, min(iif(odd, idx, NULL)) AS oddest FROM (
-         SELECT idx, typeof(entry) <> 'text' OR typeof(body) NOT IN ('text', 'null') OR typeof(salts) NOT IN ('blob', 'null') AS odd
-         FROM entries WHERE idx >= ${size} AND idx <= ${INDEX_MAX} ORDER BY idx LIMIT ${STRIDE_ROWS})`,
-    )[0];
-    if (stride === undefined || stride.low === null) break;
-    if (stride.odd > 0) {
-      anomalies.push(`${stride.odd} entries from ${stride.oddest} on hold values of another type than their columns`);
-    }
-    if (stride.low > size) firstGap ??= size;
-    if (stride.high - stride.low + 1 !== stride.rows) firstGap ??= findGap(read, stride.low, stride.high);
-    size = stride.high + 1;
-    await turn();
-  }
-  if (firstGap !== undefined) {
-    const beyond =
-      read<{ readonly n: number }>(`SELECT count(*) AS n FROM entries WHERE idx >= ${firstGap}`)[0]?.n ?? 0;
-    anomalies.push(`entry ${firstGap} is missing and ${beyond} entries lie beyond the gap`);
-  }
-  return { size, anomalies };
+/** Number of entries, and rows whose index no reader would ask for. Gaps and types are seen where the entries are read. */
+function auditEntries(read: Read): { readonly size: number; readonly anomalies: string[] } {
+  const [outside] = read<{ readonly n: number }>(
+    `SELECT (SELECT count(*) FROM entries WHERE idx < 0) + (SELECT count(*) FROM entries WHERE idx > ${INDEX_MAX}) AS n`,
+  );
+  const [last] = read<{ readonly idx: number | null }>(
+    `SELECT max(idx) AS idx FROM entries WHERE idx >= 0 AND idx <= ${INDEX_MAX}`,
+  );
+  const size = (last?.idx ?? -1) + 1;
+  const count = outside?.n ?? 0;
+  if (count === 0) return { size, anomalies: [] };
+  return { size, anomalies: [`${count} entries have an index below 0 or above ${INDEX_MAX}`] };
 }
 
 function turn(): Promise<void> {
   return new Promise((resolve) => setImmediate(resolve));
-}
-
-/** The first missing index of `low..high`, whose ends exist. */
-function findGap(read: Read, low: number, high: number): number {
-  let first = low;
-  let last = high;
-  while (last - first > 1) {
-    const middle = first + Math.floor((last - first) / 2);
-    const rows =
-      read<{ readonly n: number }>(`SELECT count(*) AS n FROM entries WHERE idx >= ${first} AND idx <= ${middle}`)[0]
-        ?.n ?? 0;
-    if (rows === middle - first + 1) first = middle;
-    else last = middle;
-  }
-  return first + 1;
 }
 
 /** Rows that no reader asks for, by table: the condition that every row must meet, given the number of entries. */

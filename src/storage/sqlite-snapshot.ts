@@ -2,7 +2,7 @@ import { UnavailableError } from "../core/errors.ts";
 import type { RawEntry, StorageSnapshot } from "../ledger/storage.ts";
 import { readSideTables } from "./sqlite-audit.ts";
 import { type SqliteDatabase, storageError } from "./sqlite-driver.ts";
-import { tileKey } from "./sqlite-schema.ts";
+import { INDEX_MAX, tileKey } from "./sqlite-schema.ts";
 import { digestOf, LAST_ENTRY, lazyStatement, plainBytes } from "./sqlite-statements.ts";
 
 /** Rows of one page of `readRaw`, and the bytes beyond which a page holds fewer: one row may still be larger. */
@@ -24,6 +24,7 @@ export function openSnapshot(
   const tile = lazyStatement(db, "SELECT hashes FROM tiles WHERE id = ?");
   const filter = lazyStatement(db, "SELECT bits FROM filters WHERE block = ? AND bits IS NOT NULL");
   const idRow = lazyStatement(db, "SELECT idx FROM ids WHERE digest = ?");
+  const seek = lazyStatement(db, SEEK);
   let readPage: ((first: number, end: number) => RawPage) | undefined;
   let open = true;
   const guarded = <T>(read: () => T): T => {
@@ -46,6 +47,7 @@ export function openSnapshot(
         from = page.next;
       }
     },
+    seek: (index) => guarded(() => (seek().get(index) as { readonly idx: number | null }).idx ?? undefined),
     readTile: (level, index) => guarded(() => bytesOf(tile().get(tileKey(level, index)), "hashes")),
     readFilter: (block) => guarded(() => bytesOf(filter().get(block), "bits")),
     readId: (id) => guarded(() => (idRow().get(digestOf(id)) as { readonly idx: number } | undefined)?.idx),
@@ -77,6 +79,10 @@ const COLUMNS = ["entry", "body", "salts"] as const;
 const LENGTHS = COLUMNS.map((column) => `ifnull(octet_length(${column}), '')`).join(" || ',' || ");
 const BYTES = COLUMNS.map((column) => `ifnull(CAST(${column} AS TEXT), '')`).join(" || ");
 const RANGE = "FROM entries WHERE idx >= ? AND idx < ?";
+const SEEK = `SELECT min(idx) AS idx FROM entries WHERE idx >= ? AND idx <= ${INDEX_MAX}`;
+/** STRICT tables keep types apart, but not against somebody who edits the file. */
+const MISFIT =
+  "(typeof(entry) <> 'text' OR typeof(body) NOT IN ('text', 'null') OR typeof(salts) NOT IN ('blob', 'null'))";
 
 /**
  * Reads a page as one text of lengths and one blob of all bytes: creating a JavaScript value for every column costs more than
@@ -84,15 +90,15 @@ const RANGE = "FROM entries WHERE idx >= ? AND idx < ?";
  * between TEXT and BLOB changes no byte, whether it is valid UTF-8 or not.
  */
 function rawPageReader(db: SqliteDatabase): (first: number, end: number) => RawPage {
-  const seek = db.prepare("SELECT min(idx) AS idx FROM entries WHERE idx >= ?");
+  const seek = db.prepare(SEEK);
   const weigh = db.prepare(
     `SELECT sum(${COLUMNS.map((column) => `ifnull(octet_length(${column}), 0)`).join(" + ")}) AS bytes ${RANGE}`,
   );
   const packed = db.prepare(
-    `SELECT group_concat(idx || ',' || ${LENGTHS}) AS lengths, CAST(group_concat(${BYTES}, '') AS BLOB) AS bytes ${RANGE}`,
+    `SELECT group_concat(idx || ',' || ${LENGTHS}) AS lengths, CAST(group_concat(${BYTES}, '') AS BLOB) AS bytes, max(${MISFIT}) AS misfit ${RANGE}`,
   );
   const single = db.prepare(
-    `SELECT idx, ${COLUMNS.map((column) => `CAST(${column} AS BLOB) AS ${column}`).join(", ")} ${RANGE} ORDER BY idx`,
+    `SELECT idx, ${COLUMNS.map((column) => `CAST(${column} AS BLOB) AS ${column}`).join(", ")}, ${MISFIT} AS misfit ${RANGE} ORDER BY idx`,
   );
   const readDisclosures = rawDisclosureReader(db);
   return (first, end) => {
@@ -102,14 +108,21 @@ function rawPageReader(db: SqliteDatabase): (first: number, end: number) => RawP
     while (to - from > 1 && (weigh.get(from, to) as { readonly bytes: number }).bytes > PAGE_BYTES)
       to = from + ((to - from) >>> 1);
     const disclosures = readDisclosures(from, to);
-    const page = packed.get(from, to) as { readonly lengths: string; readonly bytes: Uint8Array | null };
-    const rows = unpack(page.lengths, page.bytes ?? new Uint8Array(), disclosures);
+    const page = packed.get(from, to) as PackedPage;
     // Values of another type than the column's can differ in length from their text: those rows are read one by one.
+    const rows = page.misfit === 0 ? unpack(page.lengths, page.bytes ?? new Uint8Array(), disclosures) : undefined;
     return { rows: rows ?? (single.all(from, to) as SingleRow[]).map((row) => rawOf(row, disclosures)), next: to };
   };
 }
 
+interface PackedPage {
+  readonly lengths: string;
+  readonly bytes: Uint8Array | null;
+  readonly misfit: number;
+}
+
 interface SingleRow {
+  readonly misfit: number;
   readonly idx: number;
   readonly entry: Uint8Array | null;
   readonly body: Uint8Array | null;
@@ -117,7 +130,7 @@ interface SingleRow {
 }
 
 function rawOf(
-  { idx, entry, body, salts }: SingleRow,
+  { idx, entry, body, salts, misfit }: SingleRow,
   disclosures: ReadonlyMap<number, Uint8Array> | undefined,
 ): RawEntry {
   const plain = (bytes: Uint8Array | null): Uint8Array | null => bytes && plainBytes(bytes);
@@ -127,6 +140,7 @@ function rawOf(
     body: plain(body),
     salts: plain(salts),
     disclosure: disclosures?.get(idx) ?? null,
+    ...(misfit === 0 ? {} : { misfit: true }),
   };
 }
 
