@@ -200,8 +200,8 @@ describe("searchTerms", () => {
       "outcome:success",
       "target:a",
       "target:b",
-      "context:requestId=r-1",
-      "context:a b=c=d",
+      "correlation:r-1",
+      "correlation:c=d",
     ]);
     expect(searchTerms({ action: "a" })).toEqual(["action:a"]);
   });

@@ -128,13 +128,13 @@ export function actorIdOf(event: Event): string | null {
   return actor === undefined ? null : typeof actor === "string" ? actor : actor.id;
 }
 
-/** Takes one search term as the parts that it is the concatenation of, so that a filter need not join them. */
-export type TermVisitor = (kind: string, value: string, name?: string) => void;
+/** Takes one search term as the two parts that it is made of, so that a filter need not join them. */
+export type TermVisitor = (kind: string, value: string) => void;
 
 /**
  * What searches look for in an event, from which block filters are made: `actor:<id>`, `action:<action>`, `action^:<prefix>` for
- * each shorter dotted prefix of the action, `type:<type>`, `target:<id>`, `outcome:<outcome>`, and `context:<name>=<value>` for
- * each string in the context (there `name` is given). A term may come twice.
+ * each shorter dotted prefix of the action, `type:<type>`, `target:<id>`, `outcome:<outcome>`, and `correlation:<value>` for
+ * each string in the context. A term may come twice.
  */
 export function eachTerm(event: Partial<Event>, visit: TermVisitor): void {
   const { action, type, outcome, targets, context, actor } = event;
@@ -151,14 +151,14 @@ export function eachTerm(event: Partial<Event>, visit: TermVisitor): void {
   if (context === undefined) return;
   for (const name of Object.keys(context)) {
     const value = context[name];
-    if (typeof value === "string") visit("context:", value, name);
+    if (typeof value === "string") visit("correlation:", value);
   }
 }
 
 /** The terms of `eachTerm`, joined. */
 export function searchTerms(event: Partial<Event>): string[] {
   const terms: string[] = [];
-  eachTerm(event, (kind, value, name) => terms.push(name === undefined ? kind + value : `${kind}${name}=${value}`));
+  eachTerm(event, (kind, value) => terms.push(kind + value));
   return terms;
 }
 

@@ -16,8 +16,8 @@ const BIT_MASK = FILTER_BITS - 1;
 /** Builds the filter of a block, event by event. */
 export class FilterBuilder {
   private bits: Uint8Array = new Uint8Array(FILTER_BYTES);
-  private readonly visit: TermVisitor = (kind, value, name) => {
-    hashTerm(kind, value, name);
+  private readonly visit: TermVisitor = (kind, value) => {
+    hashTerm(kind, value);
     for (let i = 0, hash = first; i < PROBES; i++, hash = (hash + second) | 0) {
       const bit = hash & BIT_MASK;
       this.bits[bit >>> 3] = this.bits[bit >>> 3]! | (1 << (bit & 7));
@@ -38,7 +38,7 @@ export class FilterBuilder {
 
 /** False only if no entry of the block carries the term. */
 export function mayContain(filter: Uint8Array, term: string): boolean {
-  hashTerm(term, "", undefined);
+  hashTerm(term, "");
   for (let i = 0, hash = first; i < PROBES; i++, hash = (hash + second) | 0) {
     const bit = hash & BIT_MASK;
     if ((filter[bit >>> 3]! & (1 << (bit & 7))) === 0) return false;
@@ -51,14 +51,10 @@ let first = 0;
 let second = 0;
 
 /** Double hashing (Kirsch and Mitzenmacher, 2006) over two 32-bit FNV-1a hashes of the UTF-16 code units of the joined term. */
-function hashTerm(kind: string, value: string, name: string | undefined): void {
+function hashTerm(kind: string, value: string): void {
   first = 0x811c9dc5;
   second = 0x9747b28c;
   feed(kind);
-  if (name !== undefined) {
-    feed(name);
-    feed("=");
-  }
   feed(value);
   first ^= first >>> 15;
   second = (second ^ (second >>> 13)) | 1;

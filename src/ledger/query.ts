@@ -169,6 +169,7 @@ function requiredTerms(filter: QueryFilter): string[] {
   if (filter.type !== undefined) terms.push(`type:${filter.type}`);
   if (filter.target !== undefined) terms.push(`target:${filter.target}`);
   if (filter.outcome !== undefined) terms.push(`outcome:${filter.outcome}`);
+  if (filter.correlation !== undefined) terms.push(`correlation:${filter.correlation}`);
   return terms;
 }
 
@@ -240,9 +241,9 @@ async function firstAtOrAfter(storage: LedgerStorage, time: string, size: number
 
 function matcher(filter: QueryFilter): (entry: LedgerEntry) => boolean {
   const terms = requiredTerms(filter);
-  const { correlation, where } = filter;
+  const { where } = filter;
   const text = filter.text?.toLowerCase();
-  const needsEvent = terms.length > 0 || correlation !== undefined || text !== undefined || where !== undefined;
+  const needsEvent = terms.length > 0 || text !== undefined || where !== undefined;
   return ({ event }) => {
     if (!needsEvent) return true;
     if (event === null) return false;
@@ -250,7 +251,6 @@ function matcher(filter: QueryFilter): (entry: LedgerEntry) => boolean {
       const own = searchTerms(event);
       if (!terms.every((term) => own.includes(term))) return false;
     }
-    if (correlation !== undefined && !Object.values(event.context ?? {}).includes(correlation)) return false;
     if (text !== undefined && !containsText(event.payload, text)) return false;
     return (
       where === undefined ||
