@@ -36,8 +36,14 @@ export function decodeHex(text: string, options: { readonly sizeBytes?: number; 
     throw new MalformedError(options.code, `expected ${options.sizeBytes * 2} hex digits, got ${text.length}`);
   }
   const bytes = new Uint8Array(text.length / 2);
-  for (let i = 0; i < bytes.length; i++) bytes[i] = Number.parseInt(text.slice(2 * i, 2 * i + 2), 16);
+  for (let i = 0; i < bytes.length; i++)
+    bytes[i] = (hexDigit(text.charCodeAt(2 * i)) << 4) | hexDigit(text.charCodeAt(2 * i + 1));
   return bytes;
+}
+
+/** Value of a digit known to be one of 0-9 and a-f. */
+function hexDigit(unit: number): number {
+  return unit < 0x3a ? unit - 0x30 : unit - 0x57;
 }
 
 /** RFC 4648 §4 base64: standard alphabet, padded. */

@@ -1,7 +1,10 @@
 import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
+import { createRandom, damage } from "../../test/interop/random-evidence.mjs";
 import { encodeUtf8 } from "./encoding.ts";
-import { splitLines } from "./file-lines.ts";
+import { type ErrorCode, isTallystickError } from "./errors.ts";
+import { type FileLine, splitLines } from "./file-lines.ts";
+import { RECEIPT_BYTES_MAX } from "./limits.ts";
 import { exitCodeOf, type FindingCode, type VerdictName, type VerdictStatus } from "./report.ts";
 import { verifyExport } from "./verify-export.ts";
 
@@ -27,6 +30,8 @@ const pinning = ({ policy, selfAsserted }: Pick<Case, "policy" | "selfAsserted">
 });
 const linesOf = (file: string | Uint8Array) => () => splitLines([typeof file === "string" ? encodeUtf8(file) : file]);
 
+const named = (title: string): Case => vectors.cases.find((candidate) => candidate.title === title)!;
+
 /** Order within a report is free. */
 const place = ({ code, index }: { readonly code: string; readonly index?: number | undefined }): string =>
   `${code}${index === undefined ? "" : ` at ${index}`}`;
@@ -39,5 +44,182 @@ describe("verifyExport", () => {
     expect(verdicts).toEqual(vector.verdicts);
     expect(exitCodeOf(report)).toBe(vector.exit);
     expect(JSON.parse(JSON.stringify(report))).toEqual(report);
+  });
+
+  it("verifies the examples of the specification", async () => {
+    const fences = (page: string): string[] => {
+      const source = readFileSync(new URL(`../../spec/${page}`, import.meta.url), "utf8");
+      return [...source.matchAll(/^```\n([\s\S]*?)^```$/gm)].map((match) => match[1]!);
+    };
+    const policy = fences("policy.md")[0]!;
+    const [whole, filter] = fences("export.md");
+    const pin = { allowSelfAsserted: false, policy };
+    expect(exitCodeOf(await verifyExport(linesOf(whole!), pin))).toBe(0);
+    const lines = whole!.split("\n");
+    const proof = '"proof":["dbb6a64ae45890d61bcfaeb38f5f5cb6255007b5348d17bd071bde4aa360e053"]';
+    const selection = '"selection":{"first":1,"kind":"range","last":2}';
+    const header = lines[0]!.replace('"proof":[]', proof).replace(/"selection":\{[^}]*\}/, selection);
+    const slice = [header, ...lines.slice(2)].join("\n");
+    for (const part of [slice, filter!]) {
+      const report = await verifyExport(linesOf(part), pin);
+      expect(report.findings).toEqual([]);
+      expect(exitCodeOf(report)).toBe(3);
+    }
+    const changed = whole!.replace('"outcome":"success"', '"outcome":"failure"');
+    const finding = (await verifyExport(linesOf(changed), pin)).findings[0];
+    expect(finding).toMatchObject(JSON.parse(fences("findings.md")[0]!.replace(',"message":"…"', "")));
+  });
+
+  it("reads files in pieces of any size", async () => {
+    const { export: file, ...rest } = named("a whole ledger");
+    const bytes = encodeUtf8(file);
+    const pieces = Array.from({ length: Math.ceil(bytes.length / 7) }, (_, i) => bytes.subarray(i * 7, i * 7 + 7));
+    const report = await verifyExport(() => splitLines(pieces), pinning(rest));
+    expect(report).toEqual(await verifyExport(linesOf(file), pinning(rest)));
+  });
+
+  it("calls nothing intact that was changed in any byte", async () => {
+    const intact = async (title: string, from: number, step: number): Promise<void> => {
+      const { export: file, ...rest } = named(title);
+      const bytes = encodeUtf8(file);
+      for (let at = from; at < bytes.length; at += step) {
+        const changed = bytes.slice();
+        changed[at] = changed[at]! ^ 1;
+        expect(exitCodeOf(await verifyExport(linesOf(changed), pinning(rest))), `byte ${at}`).not.toBe(0);
+      }
+    };
+    // Every byte would take minutes. The note of the longer one has a line of a key that its policy does not name.
+    await intact("an entry 300 s after its witnesses", 0, 5);
+    const { export: longer } = named("a whole ledger");
+    await intact("a whole ledger", encodeUtf8(longer.slice(0, longer.indexOf("\n"))).length, 23);
+  });
+
+  it("answers with findings, never with an exception, whatever the lines hold", async () => {
+    const random = createRandom(20261120);
+    for (let i = 0; i < 400; i++) {
+      const vector = random.pick(vectors.cases);
+      let file = vector.export;
+      for (let times = 1 + random.below(3); times > 0; times--) file = damage(random, file);
+      const report = await verifyExport(linesOf(file), pinning(vector));
+      expect(report.ok).toBe(report.findings.length === 0);
+    }
+    for (const file of ["", "\n", "{}", "null\n", "\u0000\n\n", Uint8Array.of(0xff, 0x0a)]) {
+      const report = await verifyExport(linesOf(file), { allowSelfAsserted: true });
+      expect(report.findings.map(place)).toEqual(["file-malformed"]);
+      expect(report.summary).toMatch(/^not a valid export: export: /);
+    }
+  });
+
+  it("counts what it does not list, and still fails the verdict", async () => {
+    const { export: file, ...rest } = named("a whole ledger");
+    const [header] = file.split("\n");
+    const junk = `${header}\n${"x\n".repeat(30)}`;
+    const report = await verifyExport(linesOf(junk), { ...pinning(rest), findingsMax: 3 });
+    expect(report.findings.length).toBe(3);
+    expect(report.findingsOmitted).toBe(27);
+    const other = await verifyExport(linesOf(`${junk}${file.split("\n")[3]}\n`), { ...pinning(rest), findingsMax: 3 });
+    expect(other.findings.every(({ code }) => code === "file-malformed")).toBe(true);
+    expect(other.verdicts.order).toMatchObject({
+      status: "fail",
+      basis: expect.stringMatching(/^a line holds entry 2/),
+    });
+  });
+
+  it("takes no line that is too long, and reads on", async () => {
+    const { export: file, ...rest } = named("a whole ledger");
+    const lines = file.split("\n").slice(0, -1);
+    const long = new Uint8Array(RECEIPT_BYTES_MAX).fill(0x78);
+    async function* source(): AsyncGenerator<FileLine> {
+      for (const [i, line] of lines.entries()) yield { bytes: i === 12 ? long : encodeUtf8(line), ended: true };
+    }
+    const report = await verifyExport(source, pinning(rest));
+    expect(report.findings.map(place)).toEqual(["file-malformed at 11"]);
+    expect(report.findings[0]!.message).toBe("line 13: export: expected lines of at most 34078720 bytes");
+  });
+
+  const refusalOf = async (call: Promise<unknown>): Promise<{ code: ErrorCode; message: string }> => {
+    const error: unknown = await call.then(
+      () => null,
+      (thrown: unknown) => thrown,
+    );
+    if (!isTallystickError(error)) throw error ?? new Error("expected a refusal");
+    return { code: error.code, message: error.message };
+  };
+
+  it("refuses a file that is another one when it is read again", async () => {
+    const { export: file, ...rest } = named("a whole ledger");
+    const other = named("a control event changed, with no effect left").export;
+    let readings = 0;
+    const lines = () => splitLines([encodeUtf8(readings++ === 0 ? file : other)]);
+    expect(await refusalOf(verifyExport(lines, pinning(rest)))).toEqual({
+      code: "storage-io",
+      message: "export: the file changed while it was read",
+    });
+    expect(readings).toBe(2);
+  });
+
+  it("closes a file that it does not read to its end", async () => {
+    let closed = 0;
+    async function* source(): AsyncGenerator<FileLine> {
+      try {
+        yield { bytes: encodeUtf8("{}"), ended: true };
+        yield { bytes: encodeUtf8("{}"), ended: true };
+      } finally {
+        closed += 1;
+      }
+    }
+    expect((await verifyExport(source, { allowSelfAsserted: false })).ok).toBe(false);
+    expect(closed).toBe(1);
+  });
+
+  it("leaves exports of a later version to a later version, and malformed policies to whoever wrote them", async () => {
+    const { export: file } = named("a whole ledger");
+    const newer = file.replace("tallystick/export/v1", "tallystick/export/v2");
+    expect(await refusalOf(verifyExport(linesOf(newer), { allowSelfAsserted: false }))).toEqual({
+      code: "newer-format",
+      message: "a newer version of tallystick wrote this file, in tallystick/export/v2",
+    });
+    const pin = { allowSelfAsserted: false, policy: "log nobody\n" };
+    expect((await refusalOf(verifyExport(linesOf(file), pin))).code).toBe("malformed-policy");
+  });
+
+  it("says what it left unchecked", async () => {
+    const report = async (title: string) => {
+      const { export: file, ...rest } = named(title);
+      return verifyExport(linesOf(file), pinning(rest));
+    };
+    const unpinned = await report("a whole ledger, nothing pinned");
+    expect(unpinned.verdicts.authenticity.unchecked).toEqual(["author signatures of 2 events: no key is pinned"]);
+    expect(unpinned.summary).toBe(
+      "export of example.com/audit: consistent with itself, but no key is pinned: anybody could have written it",
+    );
+    const believed = await report("a whole ledger, its own keys believed");
+    expect(believed).toMatchObject({ pin: "self-asserted", ok: true, conclusive: true });
+    expect(believed.verdicts.authenticity.basis).toMatch(
+      /a key that only the evidence itself names, believed on request/,
+    );
+    const slice = await report("a slice with a signature of a key that only the ledger knows");
+    expect(slice.verdicts.authenticity.unchecked).toEqual([
+      "keys and rules of the ledger: the selection does not begin with entry 0",
+      "2 author signatures by keys that the policy does not name for their actor and index",
+      "genesis not pinned",
+    ]);
+    expect(slice.verdicts.completeness.basis).toBe("entries 2 to 4 are all here; of the others nothing is said");
+    const withheld = await report("a whole ledger, actor withheld of a signed event");
+    expect(withheld.verdicts.integrity.unchecked).toEqual([
+      "1 erased body: only the commitment remains",
+      "1 erased field: only the digest remains",
+      "3 withheld fields: only the digest is here",
+    ]);
+    expect(withheld.verdicts.authenticity.unchecked).toContain(
+      "author signatures of 1 event: actor or signatures are withheld",
+    );
+    const outside = await report("a slice of one, erased elsewhere");
+    expect(outside.verdicts.integrity.basis).toBe(
+      "1 body erased by entries outside the selection: whether they were cannot be checked here",
+    );
+    const quorum = await report("a whole ledger, too few witnesses");
+    expect(quorum).toMatchObject({ requiredMissing: ["quorum"], ok: true, conclusive: true });
+    expect(quorum.verdicts.independence.basis).toBe("the witnesses that cosigned are no quorum: w1");
   });
 });
