@@ -1,9 +1,15 @@
-import { existsSync, realpathSync, statSync } from "node:fs";
+import { existsSync, mkdirSync, realpathSync, statSync, writeFileSync } from "node:fs";
 import { userInfo } from "node:os";
 import { basename, dirname, join, resolve } from "node:path";
 import { bytesEqual } from "./core/encoding.ts";
-import { PolicyError, type TallystickError, UnavailableError, VerificationError } from "./core/errors.ts";
-import type { HashName } from "./core/hash.ts";
+import {
+  isTallystickError,
+  PolicyError,
+  type TallystickError,
+  UnavailableError,
+  VerificationError,
+} from "./core/errors.ts";
+import { type HashName, sha256Hex } from "./core/hash.ts";
 import { isInForce } from "./core/ledger-state.ts";
 import { EVENT_BYTES_MAX } from "./core/limits.ts";
 import { formatVerifierKey, parseVerifierKey } from "./core/note.ts";
@@ -19,6 +25,7 @@ import {
 } from "./keys/index.ts";
 import { type Clock, systemClock } from "./ledger/clock.ts";
 import { loadState } from "./ledger/control-log.ts";
+import { evidenceOf, formatEvidence, parseEvidence } from "./ledger/evidence.ts";
 import { genesisBatch, genesisLeafOf, randomHex, vkeyOf } from "./ledger/genesis.ts";
 import { LedgerEngine, type LedgerParts } from "./ledger/ledger.ts";
 import { DEFAULT_LIMITS, type LedgerLimits } from "./ledger/limits.ts";
@@ -232,7 +239,7 @@ async function openFile(path: string, options: OpenOptions): Promise<LedgerEngin
       ? { signers: [], problem: new UnavailableError("read-only", "the ledger was opened read-only") }
       : signersFor(origin, ledgerState, options, state);
     const witnesses = await witnessesFor(origin, options, state);
-    const engine = await LedgerEngine.open({
+    const engine = await openWithEvidence(state, {
       ...parts,
       ...held,
       witnesses,
@@ -366,6 +373,27 @@ function signersFor(
   return { signers: [], problem: new UnavailableError("key-lost", "the signing key is gone") };
 }
 
+/** A refusal leaves both signed heads in a file: `details.evidence` of the error names it. */
+async function openWithEvidence(state: State, parts: LedgerParts): Promise<LedgerEngine> {
+  try {
+    return await LedgerEngine.open(parts);
+  } catch (error) {
+    const evidence = await evidenceOf(error, parts.storage);
+    if (evidence !== null && isTallystickError(error)) {
+      const text = formatEvidence(evidence);
+      const file = join(state.dir, "evidence", `${evidence.kind}-${sha256Hex(text).slice(0, 16)}.json`);
+      try {
+        mkdirSync(dirname(file), { recursive: true, mode: 0o700 });
+        writeFileSync(file, text, { mode: 0o600 });
+        Object.assign(error.details ?? {}, { evidence: file });
+      } catch {
+        // The refusal carries both heads itself; a state directory that cannot be written must not hide it.
+      }
+    }
+    throw error;
+  }
+}
+
 /** Witnesses given, or those that the kept policy names with a URL. */
 async function witnessesFor(origin: string, options: OpenOptions, state: State): Promise<LedgerParts["witnesses"]> {
   if (options.witnesses !== undefined) {
@@ -463,6 +491,8 @@ export interface RecoverOptions
   readonly signer: Signer;
   /** Why, for the record; stays for ever. */
   readonly reason: string;
+  /** Text of the evidence file that a refused open wrote. */
+  readonly evidence?: string;
 }
 
 /**
@@ -487,6 +517,7 @@ export async function recover(
       lockStore,
       signer: options.signer,
       reason: options.reason,
+      evidence: options.evidence === undefined ? undefined : parseEvidence(options.evidence),
       clock: options.clock ?? systemClock,
       random: options.random ?? systemRandom,
       limits: { ...DEFAULT_LIMITS, ...options.limits },

@@ -282,6 +282,7 @@ export function buildProgram(execute: Execute): Command {
     .requiredOption("--key <file>", "the key that signs from now on")
     .option("--passphrase-env <name>", PASSPHRASE)
     .requiredOption("--reason <text>", "why; every later reader sees it")
+    .option("--evidence <file>", "what the refused open wrote: its checkpoint goes on record")
     .option("--no-keep-key", "do not keep the key in the state directory");
   add(program, "forget", "PATH", "forget which ledger stood at a path", () => import("./commands/forget.ts")).argument(
     "[path]",

@@ -9,6 +9,7 @@ import { formatPolicy } from "../core/policy.ts";
 import { keyIdOf } from "../core/signature/table.ts";
 import type { Clock } from "./clock.ts";
 import { loadState } from "./control-log.ts";
+import { type Evidence, requireOwnEvidence } from "./evidence.ts";
 import { randomHex, vkeyOf } from "./genesis.ts";
 import type { LedgerLimits } from "./limits.ts";
 import type { LockStore } from "./lock-store.ts";
@@ -24,6 +25,8 @@ export interface RecoverParts {
   readonly lockStore: LockStore;
   readonly signer: Signer;
   readonly reason: string;
+  /** What showed that the ledger lost entries; the checkpoint in it goes on record as the last one that was known. */
+  readonly evidence?: Evidence | undefined;
   readonly clock: Clock;
   readonly random: Random;
   readonly limits: LedgerLimits;
@@ -67,7 +70,8 @@ export async function recoverLedger(parts: RecoverParts): Promise<Recovered> {
     );
   const lockStoreId = record?.lockStoreId ?? randomHex(random, 16);
   const vkey = vkeyOf(origin, signer);
-  const trusted = (await storage.latestCheckpoint())?.note ?? null;
+  if (parts.evidence !== undefined) await requireOwnEvidence(parts.evidence, state);
+  const trusted = parts.evidence?.shown ?? (await storage.latestCheckpoint())?.note ?? null;
   const unsigned: Event = {
     action: "ledger.recovered",
     payload: { checkpoint: trusted, lockStoreId, logKeys: [vkey], lost, reason },

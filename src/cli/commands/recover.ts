@@ -1,3 +1,4 @@
+import { readFileSync } from "node:fs";
 import { vkeyOf } from "../../ledger/genesis.ts";
 import { recover } from "../../open.ts";
 import { type Context, ledgerAnd, stateOf, withLedger } from "../context.ts";
@@ -10,6 +11,7 @@ import { shortVkey } from "../terminal-text.ts";
 interface RecoverCommandOptions extends KeyOptions {
   readonly key: string;
   readonly reason: string;
+  readonly evidence?: string;
   /** False for `--no-keep-key`. */
   readonly keepKey?: boolean;
 }
@@ -27,7 +29,8 @@ export async function run(
   const origin = await withLedger(context, location, { mode: "read" }, async (ledger) => ledger.origin);
   // Kept first: a crash must not leave a ledger that only a forgotten file can sign.
   const keptAs = options.keepKey === false ? null : keepKey(state, origin, signer);
-  const { index, lost } = await recover(location, { signer, reason: options.reason, state: state.dir });
+  const evidence = options.evidence === undefined ? {} : { evidence: readFileSync(options.evidence, "utf8") };
+  const { index, lost } = await recover(location, { signer, reason: options.reason, state: state.dir, ...evidence });
   await withLedger(context, location, { mode: "read" }, async (ledger) => updateKeptPolicy(state, ledger));
   const vkey = vkeyOf(origin, signer);
   await out.object("recovered", { origin, index, lost, vkey, keptAs, policy: state.readPolicy(origin) ?? null });
