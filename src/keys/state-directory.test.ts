@@ -252,7 +252,7 @@ describe("state directory", () => {
   });
 
   it.skipIf(process.getuid?.() === 0 || process.platform === "win32")(
-    "names directory and user when it may not write",
+    "names directory and user when it may not write (needs a user other than root)",
     () => {
       chmodSync(folder, 0o500);
       expect(() => state.writePolicy(ORIGIN, "x")).toThrow(

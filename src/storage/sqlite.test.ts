@@ -663,7 +663,7 @@ describe("failing disks", () => {
   });
 });
 
-describe.skipIf(process.platform === "win32")("a file that is moved away while it is open", () => {
+describe.skipIf(process.platform === "win32")("a file that is moved away while it is open (needs a POSIX system)", () => {
   it.each([
     ["deleted", () => rmSync(path)],
     ["renamed", () => renameSync(path, `${path}.1`)],

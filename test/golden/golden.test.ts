@@ -98,7 +98,7 @@ describe("the golden files of version 1", () => {
   });
 
   const hasPython = spawnSync("python3", ["-c", "import sys; assert sys.version_info >= (3, 8)"]).status === 0;
-  it.skipIf(!hasPython).each(FILES)("verify with verify.py: %s", (name) => {
+  it.skipIf(!hasPython).each(FILES)("verify with verify.py: %s (needs python3)", (name) => {
     const script = fileURLToPath(new URL("../../verifier/verify.py", import.meta.url));
     const path = (file: string): string => fileURLToPath(new URL(file, GOLDEN));
     const { status, stdout } = spawnSync("python3", ["-B", script, path(name), "--policy", path("witnessed.policy")]);
