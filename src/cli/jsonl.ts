@@ -1,6 +1,7 @@
 import { type JsonValue, parseJson } from "../core/canonical-json.ts";
 import { isTallystickError, MalformedError, type TallystickError } from "../core/errors.ts";
 import type { Event } from "../core/event.ts";
+import { splitLines } from "../core/file-lines.ts";
 import { EVENT_BYTES_MAX } from "../core/limits.ts";
 
 /** The largest event, written with every character escaped, takes more; nobody writes that. */
@@ -25,11 +26,13 @@ export function eventLines(source: AsyncIterable<Uint8Array>, prepare: (event: J
   let line = 0;
 
   async function* events(): AsyncGenerator<Event> {
-    for await (const bytes of linesOf(source)) {
+    for await (const { bytes } of splitLines(source, { sizeBytesMax: LINE_BYTES_MAX })) {
       line += 1;
       unsettled.push(line);
+      if (bytes.length > LINE_BYTES_MAX)
+        throw new MalformedError("event-too-large", `expected lines of at most ${LINE_BYTES_MAX} bytes`);
       const text = textOf(bytes);
-      if (text === "") unsettled.pop();
+      if (BLANK.test(text)) unsettled.pop();
       else yield prepare(parseJson(text));
     }
   }
@@ -48,37 +51,17 @@ export function eventLines(source: AsyncIterable<Uint8Array>, prepare: (event: J
 /** Removing one at a time from the front of an array would copy it each time. */
 const SETTLED_KEPT = 4_096;
 
+const BLANK = /^[ \t\r]*$/;
 /** A byte order mark is dropped. */
 const UTF_8 = new TextDecoder("utf-8", { fatal: true });
 
 function textOf(bytes: Uint8Array): string {
   try {
-    return UTF_8.decode(bytes).trim();
+    const text = UTF_8.decode(bytes);
+    return text.endsWith("\r") ? text.slice(0, -1) : text;
   } catch (cause) {
     throw new MalformedError("malformed-json", "expected UTF-8", { cause });
   }
-}
-
-/** Lines without their newline. What follows the last newline is a line too. */
-async function* linesOf(source: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
-  let rest: Uint8Array[] = [];
-  let restBytes = 0;
-  for await (const chunk of source) {
-    let start = 0;
-    for (let end = chunk.indexOf(10); end >= 0; end = chunk.indexOf(10, start)) {
-      const piece = chunk.subarray(start, end);
-      yield rest.length === 0 ? piece : Buffer.concat([...rest, piece]);
-      rest = [];
-      restBytes = 0;
-      start = end + 1;
-    }
-    if (start === chunk.length) continue;
-    rest.push(chunk.subarray(start));
-    restBytes += chunk.length - start;
-    if (restBytes > LINE_BYTES_MAX)
-      throw new MalformedError("event-too-large", `expected lines of at most ${LINE_BYTES_MAX} bytes`);
-  }
-  if (rest.length > 0) yield Buffer.concat(rest);
 }
 
 /** The error of a stream, with its line and with what is safe: classes that are about the input name the line. */

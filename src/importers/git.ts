@@ -31,10 +31,10 @@ export async function inspectGitRepository(directory: string): Promise<GitReposi
   const path = resolve(directory);
   const facts = await git(path, ["rev-parse", "--is-shallow-repository", "--git-path", "shallow"]);
   if (facts.code !== 0) throw refusal(path, facts.stderr);
-  const count = await git(path, ["rev-list", "--count", "HEAD", "--"]);
-  if (count.code !== 0) {
+  if ((await git(path, ["rev-parse", "--verify", "--quiet", "HEAD"])).code !== 0)
     throw new UnavailableError("not-found", `the git repository at ${path} has no commits yet`, { details: { path } });
-  }
+  const count = await git(path, ["rev-list", "--count", "HEAD", "--"]);
+  if (count.code !== 0) throw failure(path, count.stderr);
   const [isShallow, shallowFile = ""] = facts.stdout.trimEnd().split("\n");
   const remote = await git(path, ["config", "--get", "remote.origin.url"]);
   return {
