@@ -48,6 +48,7 @@ export const EXIT_CODES: Readonly<Record<ErrorCode, ExitCode>> = {
   // What the reader brings along: keys, policies, files of another kind.
   "malformed-key": environment,
   "malformed-policy": environment,
+  "malformed-config": environment,
   "not-a-ledger": environment,
   "newer-format": environment,
   "unrecognised-file": environment,

@@ -32,6 +32,7 @@ export const ERROR_CODES = {
   "malformed-export": "malformed",
   "malformed-origin": "malformed",
   "malformed-cursor": "malformed",
+  "malformed-config": "malformed",
   "not-a-ledger": "malformed",
   "newer-format": "malformed",
   "unrecognised-file": "malformed",

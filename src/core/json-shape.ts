@@ -30,7 +30,7 @@ export class ShapeError extends Error {
 export function checkShape(
   value: unknown,
   check: Check,
-  code: "malformed-event" | "malformed-control",
+  code: "malformed-event" | "malformed-control" | "malformed-config",
   name?: string,
 ): void {
   try {
