@@ -274,6 +274,9 @@ rule("a release twice", [genesis(), hold("case-1", 1, 1), release("case-1"), rel
   rule("a signed event of which another erasure keeps the id", shown, [["body-after-erasure", 2], ["id-repeated", 2]], { lines: { 3: { erasedBy: 4 } } });
   const voided = [...rows.slice(0, 3), login("evt-3"), erasure([3, { leaf: "ab".repeat(32), signedIds: [signedId(alice, "evt-2")] }])];
   rule("a signed event of which a void erasure keeps the id", voided, [["erasure-void", 3]]);
+  const digests = { signedIds: [signedId(alice, "evt-2")] };
+  const both = [...rows.slice(0, 3), login("evt-3"), login("evt-4"), erasure([3, { leaf: "ab".repeat(32), ...digests }], [4, digests])];
+  rule("a signed event of which a void item and a good one keep the id", both, [["id-repeated", 2], ["erasure-void", 3]], { lines: { 4: { erasedBy: 5 } } });
 }
 
 // Keys.

@@ -2488,11 +2488,6 @@ class Item:
     __slots__ = ("erasure", "index", "leaf", "fields", "held", "void", "seen")
 
 
-class Replayed:
-    """A signed event that gives a signedId: a finding if the item turns out to be in effect."""
-    __slots__ = ("item", "index")
-
-
 class Export:
     def __init__(self, source, policy, pin):
         self.source, self.policy, self.pin = source, policy, pin
@@ -2770,7 +2765,7 @@ class Export:
         sealed_reported = False
         ids = Repeats()
         self.counters, self.gaps = {}, []            # largest counter of each source
-        replays = []
+        replays = {}                 # signedId: indexes of the events that give it
         pending = {}                 # erasedBy that is no erasure of this line: indexes of the lines
         self.outside = 0
         self.withheld = 0
@@ -2908,10 +2903,17 @@ class Export:
                             got.hex() if got else None, "checkpoint of size %d" % size)
         for later, earlier in ids.repeated():
             add("id-repeated", "its id stands in entry %d too" % earlier, later)
-        for item, index in replays:
-            if not item.void:
-                add("id-repeated", "the replay of a signed event that the erasure at %d erased" % item.erasure, index,
-                    evidence="erasure at %d" % item.erasure)
+        replayed = set()
+        for signed_id, indexes in replays.items():
+            items = [item for item in self.signed_ids[signed_id] if not item.void]
+            # Of two entries, one is another than that of the event.
+            other = [next((item for item in items if item.index != items[0].index), None)] if items else []
+            for index in indexes:
+                for item in items[:1] + other:
+                    if item is not None and item.index != index and index not in replayed:
+                        replayed.add(index)
+                        add("id-repeated", "the replay of a signed event that the erasure at %d erased" % item.erasure, index,
+                            evidence="erasure at %d" % item.erasure)
         if self.prefix:              # S8 for targets without a line
             for items in items_by_index.values():
                 for item in items:
@@ -2970,13 +2972,11 @@ class Export:
             return
         if _check_signatures(signatures):
             return
-        hit = set()
         for signature in signatures:
             preimage = ("tallystick/v1/id\n" + signature["keyId"] + "\n" + event_id).encode("utf-8")
-            for item in self.signed_ids.get(hashlib.sha256(preimage).hexdigest(), ()):
-                if item.index != index and item.erasure not in hit:
-                    hit.add(item.erasure)
-                    replays.append((item, index))
+            signed_id = hashlib.sha256(preimage).hexdigest()
+            if signed_id in self.signed_ids:
+                replays.setdefault(signed_id, array("Q")).append(index)
 
     def _author(self, entry, body, has_signatures, needs):
         """S14-S16 for one entry of scheme event or fields."""

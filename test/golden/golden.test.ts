@@ -97,7 +97,7 @@ describe("the golden files of version 1", () => {
     for (const name of FILES) expect(exitCodeOf(await verify(name, null))).toBe(3);
   });
 
-  const hasPython = spawnSync("python3", ["-c", "import sys; assert sys.version_info >= (3, 8)"]).status === 0;
+  const hasPython = spawnSync("python3", ["-c", "import sys; assert sys.version_info >= (3, 9)"]).status === 0;
   it.skipIf(!hasPython).each(FILES)("verify with verify.py: %s (needs python3)", (name) => {
     const script = fileURLToPath(new URL("../../verifier/verify.py", import.meta.url));
     const path = (file: string): string => fileURLToPath(new URL(file, GOLDEN));

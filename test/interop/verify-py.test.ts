@@ -27,7 +27,7 @@ function comparable({ exit, codes, verdicts }: Answer): Answer {
 /** Python is slower than the machine is idle. */
 const TIMEOUT_MS = 180_000;
 
-const PYTHON = spawnSync("python3", ["-c", "import sys; assert sys.version_info >= (3, 8)"]);
+const PYTHON = spawnSync("python3", ["-c", "import sys; assert sys.version_info >= (3, 9)"]);
 const hasPython = PYTHON.status === 0;
 
 interface Job {
