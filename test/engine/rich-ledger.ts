@@ -84,14 +84,14 @@ const WITNESS = "witness.example.net/w1";
 const WITNESS_KEY = logSignerFromSeed("ed25519", new Uint8Array(32).fill(4));
 const WITNESS_VKEY = formatVerifierKey({ name: WITNESS, type: 4, publicKey: WITNESS_KEY.publicKey });
 
-function witnessedPolicy(policy: string): string {
+export function witnessedPolicy(policy: string): string {
   const { logKeys, genesis } = parsePolicy(policy);
   const witnesses = [{ name: "w1", key: parseVerifierKey(WITNESS_VKEY), url: null }];
   return formatPolicy({ logKeys, genesis, witnesses, groups: [], quorum: "w1" });
 }
 
 /** Cosigns whatever it is shown. */
-function witness(): Witness {
+export function witness(): Witness {
   let latest: string | null = null;
   return {
     name: "w1",
