@@ -9,7 +9,7 @@ import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { formatAttackTable, runAttacks } from "../dist/attack/index.js";
 import { createOutput } from "../dist/cli/output.js";
-import { safeText } from "../dist/cli/terminal-text.js";
+import { safeText, wrap } from "../dist/cli/terminal-text.js";
 import { ROOT } from "./lib/process.mjs";
 
 const FOLDER = ".cache/start";
@@ -42,14 +42,17 @@ try {
 await out.flush();
 
 async function makeLedger() {
-  const { source, name, appended, total } = await tallystick("import", "git", ".", "--into", LEDGER);
-  const unit = source === "git" ? "commits" : "sample events";
-  say(`  ${tick(true)} ${appended} of ${total} ${unit} of ${safeText(name)} are new, each one an entry`);
+  const { source, name, instead, appended, total } = await tallystick("import", "git", ".", "--into", LEDGER);
+  if (instead !== null)
+    say(`  ${tick(false)} ${safeText(instead)}: these are the sample events that come with tallystick`);
+  const known = total === appended ? "" : `; ${total - appended} were there already`;
+  const unit = source === "git" ? `for each commit of ${safeText(name)}` : "for each sample event";
+  say(`  ${tick(true)} ${appended} new entries, one ${unit}${known}`);
   const { ok, size, verdicts } = await tallystick("verify", LEDGER);
   if (!ok) throw new Error("the ledger does not verify");
   const words = Object.entries(verdicts).map(([verdict, { status }]) => `${tick(status === "pass")} ${verdict}`);
-  say(`  ${tick(true)} intact: ${size} entries    ${words.join("  ")}`);
-  say(`  ${style.dim(`? ${verdicts.independence.basis}`)}`);
+  say(`  ${tick(true)} intact: ${size} entries`, `  ${words.join("  ")}`);
+  for (const line of wrap(verdicts.independence.basis, out.columns - 4)) say(`    ${style.dim(line)}`);
 }
 
 async function proveCommit() {
@@ -62,7 +65,8 @@ async function proveCommit() {
   const { action, actor, payload } = entry.event;
   const what = payload?.commit === undefined ? action : `${payload.commit.slice(0, 9)} "${payload.subject}"`;
   const by = typeof actor === "string" ? actor : (actor?.name ?? actor?.id ?? "nobody");
-  say(`  ${tick(true)} offline, from these two files alone: ${safeText(`${what} by ${by}`)}`);
+  say(`  ${tick(true)} proved offline, from these two files alone:`);
+  say(`    ${style.dim(clip(safeText(`${what} by ${by}`), out.columns - 4))}`, "");
 }
 
 async function attackCopies() {
@@ -75,6 +79,10 @@ async function attackCopies() {
   // Title, table, marks, what each column holds, lessons: the columns are explained by the command itself.
   const [title, body, marks, , ...lessons] = text.trimEnd().split("\n\n");
   say(...[title, body, marks, ...lessons].join("\n").split("\n"));
+}
+
+function clip(text, width) {
+  return text.length <= width ? text : `${text.slice(0, width - 1)}…`;
 }
 
 function tick(passed) {

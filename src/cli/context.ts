@@ -79,7 +79,7 @@ export async function withLedger<T>(
     ...(context.options.state === undefined ? {} : { state: context.options.state }),
     ...(signer === undefined ? {} : { signer }),
   };
-  context.reading = how.mode !== "append";
+  context.reading = true;
   const ledger = await Ledger.open(location, options).catch((error: unknown) => {
     // A ledger in a place that cannot be written can still be looked at, and what was signed before can be shown.
     if (how.mode === "sign" && isReadOnly(error)) return Ledger.open(location, { ...options, ...MODES.read });
@@ -114,7 +114,7 @@ export function indexIn(ledger: LedgerEngine, text: string): number {
   throw new UsageError(`there is no entry ${index}: the ledger has entries 0 to ${last}`);
 }
 
-export function leafIndex(text: string): number {
+function leafIndex(text: string): number {
   const index = /^(?:0|[1-9][0-9]{0,15})$/.test(text) ? Number(text) : Number.NaN;
   if (!Number.isSafeInteger(index)) throw new UsageError(`expected INDEX to be a whole number from 0, got ${text}`);
   return index;

@@ -36,7 +36,7 @@ const HINTS: Readonly<Partial<Record<ErrorCode, string>>> = {
 export function failureOf(error: unknown): Failure {
   if (isTallystickError(error)) {
     const { name, code, message, details = {} } = error;
-    const hint = HINTS[code];
+    const hint = hintOf(code, details);
     return {
       exit: EXIT_CODES[code],
       error: { name, code, message, ...(Object.keys(details).length === 0 ? {} : { details }) },
@@ -56,6 +56,15 @@ export function failureOf(error: unknown): Failure {
     error: named("InternalError", "internal", `unexpected: ${message}`),
     hint: "this is a defect: run it again with TALLYSTICK_DEBUG=1, and report what it prints",
   };
+}
+
+function hintOf(code: ErrorCode, details: Readonly<Record<string, unknown>>): string | undefined {
+  const hint = HINTS[code];
+  const kept =
+    typeof details.evidence === "string"
+      ? `both signed heads are kept in ${details.evidence}, for \`recover --evidence\``
+      : undefined;
+  return hint === undefined || kept === undefined ? (hint ?? kept) : `${hint}; ${kept}`;
 }
 
 function named<C extends Failure["error"]["code"]>(name: string, code: C, message: string) {

@@ -99,7 +99,7 @@ async function execute(load: Load, { name, positionals, options }: Parsed): Prom
     // The options are those that program.ts declares for this very command.
     const exit = await command.run(context, positionals, options as never);
     await out.flush();
-    return exit;
+    return out.failed ? EXIT.environment : exit;
   } catch (error) {
     if (process.env.TALLYSTICK_DEBUG === "1") console.error(error);
     return await tell(

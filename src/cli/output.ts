@@ -16,11 +16,13 @@ export interface Output {
   readonly columns: number;
   /** True once nobody reads stdout any more: a long listing may stop. */
   readonly closed: boolean;
+  /** True when results were lost, because stdout could not be written. */
+  readonly failed: boolean;
   /** A line of text; nothing under `json`. What stands in it from elsewhere must be `safeText` already. */
   line(text?: string): Promise<void> | undefined;
-  /** A line of JSON with its `format`; nothing without `json`. */
+  /** A line of JSON with its `format`, which the value may bring along; nothing without `json`. */
   object(format: string, value: object): Promise<void> | undefined;
-  /** Bytes of a document (a note, a policy, a receipt), whatever `json` says. */
+  /** A document (a note, a policy, a receipt), whatever `json` says: byte for byte, but escaped for a terminal. */
   document(text: string): Promise<void> | undefined;
   /** A remark on stderr; none with `quiet`. */
   note(text: string): void;
@@ -55,13 +57,14 @@ export function createOutput({ json, quiet }: OutputOptions): Output {
   let pending = "";
   let isScheduled = false;
   let isClosed = false;
+  let isFailed = false;
   let drawn: Progress | null = null;
 
   // A reader that goes away (`| head`) is no error.
   stdout.on("error", (error: NodeJS.ErrnoException) => {
     if (error.code !== "EPIPE" && error.code !== "ERR_STREAM_DESTROYED" && !isClosed) {
-      stderr.write(`error: standard output cannot be written (${error.code})\n`);
-      process.exitCode = 5;
+      isFailed = true;
+      remark("error:", `standard output cannot be written (${error.code})`);
     }
     isClosed = true;
   });
@@ -111,10 +114,13 @@ export function createOutput({ json, quiet }: OutputOptions): Output {
     get closed() {
       return isClosed;
     },
+    get failed() {
+      return isFailed;
+    },
     line: (text = "") => (json ? undefined : write(`${text}\n`)),
     object: (format, value) =>
       json ? write(`${safeJson(JSON.stringify({ format: `tallystick/${format}/v1`, ...value }))}\n`) : undefined,
-    document: write,
+    document: (text) => write(stdout.isTTY ? safeJson(text) : text),
     note: (text) => {
       if (!quiet) remark("", text);
     },

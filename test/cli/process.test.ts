@@ -299,6 +299,47 @@ describe("attack", () => {
   }, 120_000);
 });
 
+it("speaks JSON in every command, each line with its format", async () => {
+  const file = (name: string, text: string): string => {
+    writeFileSync(join(place.dir, name), text);
+    return name;
+  };
+  const events = file("events.jsonl", '{"action":"b.c"}\n{"action":"d.e"}\n');
+  execFileSync("git", ["init", "-q", "empty"], { cwd: place.dir, env: place.env });
+  const commands: readonly (readonly [format: string, ...args: string[]])[] = [
+    ["init", "init", "a.db"],
+    ["appended", "append", "a.db", "user.login", "--id", "one"],
+    ["appended", "append", "a.db", "--jsonl", events],
+    ["entry", "list", "a.db"],
+    ["page", "list", "a.db", "--limit", "1"],
+    ["entry", "show", "a.db", "1"],
+    ["stats", "stats", "a.db"],
+    ["report", "verify", "a.db"],
+    ["checkpoint", "checkpoint", "a.db"],
+    ["policy", "policy", "a.db"],
+    ["proof", "prove", "a.db", "1", "--out", "r.json"],
+    ["exported", "export", "a.db", "--out", "x.jsonl"],
+    ["erased", "erase", "a.db", "2", "--reason", "asked"],
+    ["key", "keys", "new", "--out", "k.pem"],
+    ["key-added", "keys", "add", "a.db", "--author", "k.pem", "--actor", "alice"],
+    ["keys", "keys", "list", "a.db"],
+    ["key-rotated", "keys", "rotate", "a.db"],
+    ["reindexed", "reindex", "a.db"],
+    ["state-exported", "state", "export", "state.json", "--keys"],
+    ["state-imported", "state", "import", "state.json"],
+    ["imported", "import", "git", "empty", "--into", "b.db"],
+    ["completion", "completion", "zsh"],
+    ["forgotten", "forget", "a.db"],
+  ];
+  for (const [format, ...args] of commands) {
+    const ran = await run(...args, "--json", "--quiet");
+    expect({ args, code: ran.code }).toEqual({ args, code: 0 });
+    const lines = ran.stdout.trimEnd().split("\n");
+    for (const line of lines) expect(JSON.parse(line).format, line).toMatch(/^tallystick\/[a-z-]+\/v1$/);
+    expect(JSON.parse(lines.at(-1) ?? "").format, args.join(" ")).toBe(`tallystick/${format}/v1`);
+  }
+});
+
 it("keeps stack traces to itself", async () => {
   // A state directory that is a file makes everything fail that can fail.
   writeFileSync(join(place.dir, "state"), "");

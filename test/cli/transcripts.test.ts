@@ -57,7 +57,7 @@ const CHANGING: readonly (readonly [RegExp, string])[] = [
   [/(<id>|\b[a-z]+\.example\S*)\+[0-9a-f]{8}\b/g, "$1+<key id>"],
   [/[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}/g, "<uuid>"],
   [/\b[0-9a-f]{64}\b/g, "<hash>"],
-  [/key-[0-9a-f]{16}/g, "key-<id>"],
+  [/\b(key|rolled-back|forked)-[0-9a-f]{16}/g, "$1-<id>"],
   [/(?<![A-Za-z0-9+/])[A-Za-z0-9+/]{80,}={0,2}/g, "<base64>"],
   [/(?<![A-Za-z0-9+/])[A-Za-z0-9+/]{43}=/g, "<root>"],
 ];

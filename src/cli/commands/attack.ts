@@ -23,8 +23,7 @@ export async function run(
     ...(location === undefined || location === "" ? {} : { source: pathOf(location) }),
     ...(options.entries === undefined ? {} : { entries: options.entries }),
   }).finally(() => progress.end());
-  // The table has a format of its own.
-  if (out.json) await out.document(`${JSON.stringify(table)}\n`);
-  else await out.line(formatAttackTable(table, { color: out.colored, width: out.columns }).trimEnd());
+  await out.object("attacks", table);
+  if (!out.json) await out.line(formatAttackTable(table, { color: out.colored, width: out.columns }).trimEnd());
   return EXIT.ok;
 }

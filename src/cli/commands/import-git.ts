@@ -18,6 +18,8 @@ interface Source {
   /** `git`, or `samples` where there is no history. */
   readonly kind: "git" | "samples";
   readonly name: string;
+  /** Why there is no git history to import; null where there is one. */
+  readonly instead: string | null;
 }
 
 /** Appends one event for each commit of a repository; those that are in the ledger already are passed over. */
@@ -54,6 +56,7 @@ export async function run(
     await out.object("imported", {
       source: source.kind,
       name: source.name,
+      instead: source.instead,
       appended,
       total: source.total,
       first: appended === 0 ? null : first,
@@ -84,6 +87,7 @@ async function sourceOf(context: Context, ledger: LedgerEngine, directory: strin
       total: repository.commits,
       kind: "git",
       name: repository.id,
+      instead: null,
     };
   } catch (error) {
     // Samples must never mix with what somebody really logged.
@@ -91,6 +95,6 @@ async function sourceOf(context: Context, ledger: LedgerEngine, directory: strin
     if (!isTallystickError(error) || error.code !== "not-found" || !isFresh) throw error;
     out.note(`${error.message}: importing the sample events that come with tallystick instead`);
     const events = await sampleEvents();
-    return { events, total: events.length, kind: "samples", name: "samples/events.jsonl" };
+    return { events, total: events.length, kind: "samples", name: "samples/events.jsonl", instead: error.message };
   }
 }

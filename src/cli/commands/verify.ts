@@ -51,8 +51,7 @@ export async function run(
   } finally {
     progress.end();
   }
-  // The report has a format of its own.
-  if (out.json) await out.document(`${JSON.stringify(report)}\n`);
+  await out.object("report", report);
   for (const line of reportLines(report, { file, style: out.style, columns: out.columns })) await out.line(line);
   if (options.remember === true) noteRemembered(context, file, report);
   return signal.aborted ? EXIT.interrupted : exitCodeOf(report);
