@@ -5,7 +5,7 @@ import type { LedgerState } from "../core/ledger-state.ts";
 import { parseNote, verifyNote } from "../core/note.ts";
 import type { SignedCheckpoint } from "./checkpointer.ts";
 import type { LockStore } from "./lock-store.ts";
-import { type RightEdge, refuseDamagedTiles } from "./right-edge.ts";
+import { RightEdge, refuseDamagedTiles } from "./right-edge.ts";
 import type { LedgerStorage } from "./storage.ts";
 
 export interface BootParts {
@@ -59,26 +59,33 @@ export async function bootCheck(parts: BootParts): Promise<BootResult> {
   }
   if (record.note === null) {
     if (copy === undefined) return { latest: null, problem: null };
-    throw lockStoreBehind(origin, 0, copy.size);
+    throw lockStoreBehind(origin, copy, null);
   }
   const size = await requireCovered(parts, record.note, "the lock store");
-  if (copy !== undefined && copy.size > size) throw lockStoreBehind(origin, size, copy.size);
+  if (copy !== undefined && copy.size > size) throw lockStoreBehind(origin, copy, { size, note: record.note });
   return { latest: { size, note: record.note }, problem: null };
 }
 
-function lockStoreBehind(origin: string, found: number, expected: number): VerificationError {
+function lockStoreBehind(origin: string, released: SignedCheckpoint, held: SignedCheckpoint | null): VerificationError {
+  const found = held?.size ?? 0;
   return new VerificationError(
     "rolled-back",
-    `the lock store of ${origin} was rolled back: it holds size ${found}, but size ${expected} was released`,
+    `the lock store of ${origin} was rolled back: it holds size ${found}, but size ${released.size} was released`,
     {
-      details: { expected, found, what: "lock-store" },
+      details: {
+        expected: released.size,
+        found,
+        what: "lock-store",
+        note: released.note,
+        ...(held === null ? {} : { own: held.note }),
+      },
     },
   );
 }
 
 /** Requires that the ledger contains the history that `note` commits to; returns its size. */
 async function requireCovered(parts: BootParts, note: string, source: string): Promise<number> {
-  const { edge, state, storage } = parts;
+  const { state, storage } = parts;
   const parsed = parseNote(note);
   const checkpoint = parseCheckpoint(parsed.text);
   const { origin } = state.genesis;
@@ -87,6 +94,8 @@ async function requireCovered(parts: BootParts, note: string, source: string): P
       details: { note },
     });
   }
+  // Another process may have appended and signed since this one read the head.
+  const edge = checkpoint.size > parts.edge.size ? await RightEdge.load(storage) : parts.edge;
   // Size first: a ledger rolled back behind a key rotation does not know the key that signed.
   if (checkpoint.size > edge.size) {
     const message = `the ledger was rolled back, truncated or replaced: it has ${edge.size} entries, but ${source} holds a signed checkpoint of size ${checkpoint.size}`;

@@ -27,7 +27,7 @@ export interface CheckpointerParts {
   readonly everyMs: number;
   readonly edge: () => RightEdge;
   readonly state: () => LedgerState;
-  /** Must pass once before anything is signed; asked again at each attempt until it does. */
+  /** Must pass before anything is signed; asked at each attempt. */
   readonly gate: () => Promise<void>;
   /** Called after every release. */
   readonly released: () => void;
@@ -70,7 +70,6 @@ export class Checkpointer {
   private signers: readonly Signer[];
   private cancelTimer: (() => void) | null = null;
   private running: Promise<SignedCheckpoint> | null = null;
-  private passed = false;
 
   constructor(parts: CheckpointerParts) {
     this.parts = parts;
@@ -137,14 +136,8 @@ export class Checkpointer {
     );
   }
 
-  /** Passes the gate, if it has not been passed yet. */
-  async pass(): Promise<void> {
-    if (!this.passed) await this.parts.gate();
-    this.passed = true;
-  }
-
   private async signOnce(): Promise<SignedCheckpoint> {
-    await this.pass();
+    await this.parts.gate();
     const { origin, storage, lockStore } = this.parts;
     const edge = this.parts.edge().fork();
     const { size } = edge;

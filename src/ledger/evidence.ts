@@ -29,7 +29,10 @@ export async function evidenceOf(error: unknown, storage: LedgerStorage): Promis
   if (!isTallystickError(error) || (error.code !== "rolled-back" && error.code !== "forked")) return null;
   const shown = error.details?.note;
   if (typeof shown !== "string") return null;
-  const own = (await storage.latestCheckpoint().catch(() => undefined))?.note ?? null;
+  // A lock store that was rolled back holds less than the ledger's own copy.
+  const held = error.details?.own;
+  const copy = typeof held === "string" ? undefined : await storage.latestCheckpoint().catch(() => undefined);
+  const own = typeof held === "string" ? held : (copy?.note ?? null);
   const { origin } = parseCheckpoint(parseNote(shown).text);
   return { format: EVIDENCE_FORMAT, kind: error.code, origin, shown, own, message: error.message };
 }

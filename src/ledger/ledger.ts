@@ -9,11 +9,12 @@ import {
   PolicyError,
   type TallystickError,
   UnavailableError,
+  VerificationError,
 } from "../core/errors.ts";
 import { type EncodedEvent, type Event, encodeEvent } from "../core/event.ts";
-import { isInForce, type LedgerState } from "../core/ledger-state.ts";
+import type { LedgerState } from "../core/ledger-state.ts";
 import { parseNote } from "../core/note.ts";
-import { formatPolicy, type Policy } from "../core/policy.ts";
+import type { Policy } from "../core/policy.ts";
 import type { VerifyReport } from "../core/report.ts";
 import type { Archive } from "./archive.ts";
 import { bootCheck } from "./boot.ts";
@@ -24,6 +25,7 @@ import { type Erased, type EraseOptions, type EraseTarget, planErasure } from ".
 import { type ExportOptions, exportLedger } from "./export.ts";
 import { Indexer } from "./indexer.ts";
 import { KeyEvents } from "./key-events.ts";
+import { policyOf } from "./ledger-policy.ts";
 import { type LedgerLimits, PURGE_RETRY_MS, STREAM_CHUNK_ENTRIES } from "./limits.ts";
 import type { LockStore } from "./lock-store.ts";
 import { buildReceipt, buildTlogProof } from "./prove.ts";
@@ -42,7 +44,7 @@ import type { LedgerStorage, StorageCapabilities } from "./storage.ts";
 import { type LedgerEntry, readStored } from "./stored-event.ts";
 import { type VerifyLedgerOptions, verifyLedger } from "./verify-ledger.ts";
 import type { Witness } from "./witness.ts";
-import { noWitnessAnswered, Witnessing } from "./witnessing.ts";
+import { Witnessing } from "./witnessing.ts";
 
 const verifyChannel = channel("tallystick:verify");
 const findingChannel = channel("tallystick:finding");
@@ -79,6 +81,8 @@ export interface LedgerParts {
   readonly readerState: ReaderState | null;
   /** Rollback and fork are refused at open unless the ledger is only read. */
   readonly readOnly: boolean;
+  /** Called once when the ledger is closed, with its size. */
+  readonly closed?: (size: number) => void;
   /** Who cosigns, and how many of them are enough. */
   readonly witnesses?: { readonly policy: Policy; readonly witnesses: readonly Witness[] } | undefined;
   /** Runs verification ranges in parallel where the storage can. */
@@ -138,7 +142,7 @@ export class LedgerEngine {
       everyMs: limits.checkpointEveryMs,
       edge: () => this.sequencer.edge,
       state: () => this.ledgerState,
-      gate: () => this.consultWitnesses(),
+      gate: async () => this.witnessing?.consult(),
       released: () => this.witnessing?.schedule(),
     });
     this.witnessing =
@@ -151,7 +155,10 @@ export class LedgerEngine {
             clock,
             edge: () => this.sequencer.edge,
             state: () => this.ledgerState,
-            sign: () => this.checkpointer.sign(),
+            sign: async () => {
+              await this.refresh();
+              return this.checkpointer.sign();
+            },
             everyMs: limits.witnessEveryMs,
           });
     this.indexer = new Indexer({ storage, clock, sequencer: this.sequencer, state: () => this.ledgerState });
@@ -180,8 +187,8 @@ export class LedgerEngine {
       latest = boot.latest;
     } catch (error) {
       if (!parts.readOnly) throw error;
-      // A reader may look at a rolled-back ledger: `verify` is where it learns what is wrong.
-      problem ??= new UnavailableError("read-only", "opened read-only", { cause: error });
+      // A reader may look at a rolled-back ledger: it is told by the cause, and by `verify`.
+      problem = new UnavailableError("read-only", "the ledger was opened read-only", { cause: error });
     }
     const ledger = new LedgerEngine(parts, { state, genesisLeaf, edge, problem });
     ledger.checkpointer.latest = latest;
@@ -192,7 +199,7 @@ export class LedgerEngine {
       if (latest === null || latest.size < edge.size) ledger.checkpointer.schedule();
       await ledger.finishPurge();
       ledger.indexer.schedule();
-    }
+    } else await ledger.openWitnessing();
     return ledger;
   }
 
@@ -481,9 +488,7 @@ export class LedgerEngine {
 
   /** The policy file that a reader pins: origin, log keys, genesis. Derived from the ledger: check it against another source. */
   policy(): string {
-    const { witnesses = [], groups = [], quorum = "none" } = this.parts.witnesses?.policy ?? {};
-    const logKeys = this.ledgerState.logKeys.filter(isInForce).map((known) => known.key);
-    return formatPolicy({ logKeys, genesis: this.genesisLeaf, witnesses, groups, quorum });
+    return policyOf(this.ledgerState, this.genesisLeaf, this.parts.witnesses?.policy);
   }
 
   /** Erases bodies or single fields; the entries, their hashes and every proof stay. Errors: `not-erasable`, `held`. */
@@ -544,7 +549,7 @@ export class LedgerEngine {
       checkpointed: this.checkpointer.latest?.size ?? 0,
       witnessed: this.witnessing === null ? null : (this.witnessing.latest?.size ?? 0),
       witnesses: this.witnessing?.status ?? [],
-      problem: this.problem ?? this.checkpointer.failure,
+      problem: this.problem ?? this.witnessing?.alarm ?? this.checkpointer.failure,
     });
   }
 
@@ -594,15 +599,16 @@ export class LedgerEngine {
     await this.sequencer.drain();
     this.cancelPurge?.();
     this.indexer.stop();
-    await this.witnessing?.stop();
     try {
       if (this.problem === null && this.checkpointer.canSign) await this.checkpointer.sign();
       if (this.problem === null) await this.parts.storage.purge();
     } finally {
       this.checkpointer.stop();
+      await this.witnessing?.stop();
       await this.indexer.settled();
       await this.parts.storage.close();
       await this.parts.lockStore.close();
+      this.parts.closed?.(this.size);
     }
   }
 
@@ -616,19 +622,17 @@ export class LedgerEngine {
     }
   }
 
-  /** Before the first signature: somebody outside must say that this ledger was not rolled back. */
-  private async consultWitnesses(): Promise<void> {
-    if (this.witnessing === null) return;
-    if ((await this.witnessing.consult()) === 0)
-      throw noWitnessAnswered(this.witnessing.status.map(({ name }) => name));
-  }
-
   /** Rollback and fork that a witness shows are refused at open; witnesses that do not answer only hold back signing. */
   private async openWitnessing(): Promise<void> {
     if (this.witnessing === null) return;
     const cosigned = await this.parts.storage.latestCosigned();
-    if (cosigned !== undefined && cosigned.size <= this.size) await this.witnessing.resume(cosigned);
-    await this.checkpointer.pass().catch((error: unknown) => {
+    try {
+      if (cosigned !== undefined) await this.witnessing.resume(cosigned);
+    } catch (error) {
+      if (!this.parts.readOnly || !(error instanceof VerificationError)) throw error;
+    }
+    if (this.problem !== null) return;
+    await this.witnessing.consult().catch((error: unknown) => {
       if (!(error instanceof UnavailableError)) throw error;
     });
   }
