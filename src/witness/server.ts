@@ -8,7 +8,7 @@ import {
   encodeUtf8,
   parseDecimal,
 } from "../core/encoding.ts";
-import { isTallystickError, MalformedError } from "../core/errors.ts";
+import { isTallystickError, MalformedError, UnavailableError } from "../core/errors.ts";
 import { sha256 } from "../core/hash.ts";
 import { CONSISTENCY_HASHES_MAX } from "../core/limits.ts";
 import { EMPTY_ROOT } from "../core/merkle.ts";
@@ -23,7 +23,7 @@ import {
   verifyNote,
 } from "../core/note.ts";
 import { verifyConsistency } from "../core/proof.ts";
-import type { WitnessedHead, WitnessStore } from "./witness-store.ts";
+import type { WitnessEvidence, WitnessedHead, WitnessStore } from "./witness-store.ts";
 
 /**
  * A C2SP tlog-witness: cosigns the checkpoints of the logs it knows, and never two of one log that are not consistent. A
@@ -39,6 +39,8 @@ export interface WitnessServerOptions {
   /** Key name of the witness: its own, shared with no log and no other witness. */
   readonly name: string;
   readonly signer: NoteSigner;
+  /** Keys that cosign beside it under the same name, such as ML-DSA-44. */
+  readonly additionalSigners?: readonly NoteSigner[];
   /** Keys of each known log, by origin. */
   readonly logs: ReadonlyMap<string, readonly VerifierKey[]>;
   readonly store: WitnessStore;
@@ -46,11 +48,17 @@ export interface WitnessServerOptions {
   readonly now?: () => number;
   /** Requests a minute of one log that get further than its signature; more are answered 429. Default 600. */
   readonly requestsPerMinute?: number;
+  /** Told when a log showed two heads that contradict each other; both are in the store. */
+  readonly onEvidence?: (evidence: WitnessEvidence) => void;
 }
 
 /** 63 hash lines, a note with 16 ML-DSA-44 lines and room to spare. */
-const BODY_BYTES_MAX: number = 128 * 1024;
+export const REQUEST_BYTES_MAX: number = 128 * 1024;
+/** A signer takes 4,096 bytes, and the message of a cosignature is a little longer than the text. Three lines take 320. */
+const TEXT_BYTES_MAX = 4_000;
 const MINUTE_MS = 60_000;
+/** C2SP tlog-witness lets the monitoring endpoint be an hour behind; reading it must not cost a signature each time. */
+const SHOWN_FOR_MS = 60_000;
 
 type Reply = readonly [status: number, body: string, contentType?: string];
 
@@ -65,16 +73,20 @@ class Witness implements WitnessServer {
   /** Origin by the hex SHA-256 that stands in the monitoring path. */
   private readonly origins: ReadonlyMap<string, string>;
   private readonly budgets = new Map<string, { minute: number; used: number }>();
+  private readonly signers: readonly NoteSigner[];
+  /** Own lines over what was stored last, by origin. */
+  private readonly shown = new Map<string, { readonly text: string; readonly lines: string; readonly atMs: number }>();
 
   constructor(options: WitnessServerOptions) {
     this.name = options.name;
     this.options = options;
+    this.signers = [options.signer, ...(options.additionalSigners ?? [])];
     this.now = options.now ?? Date.now;
     this.origins = new Map([...options.logs.keys()].map((origin) => [encodeHex(sha256(encodeUtf8(origin))), origin]));
     // A key in two roles would let a log's own signature pass for a cosignature.
-    const own = encodeHex(options.signer.publicKey);
+    const own = new Set(this.signers.map((signer) => encodeHex(signer.publicKey)));
     for (const keys of options.logs.values()) {
-      if (keys.some((key) => encodeHex(key.publicKey) === own))
+      if (keys.some((key) => own.has(encodeHex(key.publicKey))))
         throw new TypeError("createWitness: the witness key is also a log key");
     }
     if (options.logs.has(options.name)) throw new TypeError("createWitness: the witness has the name of a log");
@@ -90,6 +102,8 @@ class Witness implements WitnessServer {
       return respond(await this.addCheckpoint(await readBody(request)));
     } catch (error) {
       if (error instanceof Refusal) return respond(error.reply);
+      // Nothing was cosigned: the log asks again.
+      if (error instanceof UnavailableError) return respond([503, "not able to store or sign at the moment\n"]);
       throw error;
     }
   }
@@ -98,10 +112,12 @@ class Witness implements WitnessServer {
   private async show(digest: string): Promise<Response> {
     const origin = this.origins.get(digest);
     const head = origin === undefined ? undefined : this.options.store.head(origin);
-    if (head === undefined) return respond([404, "never cosigned\n"]);
-    const note = parseNote(head.note);
-    const line = await this.cosign(note.text);
-    return respond([200, formatNote(note.text, [...note.signatures.map((signature) => signature.line), line])]);
+    if (origin === undefined || head === undefined) return respond([404, "never cosigned\n"]);
+    const { text } = parseNote(head.note);
+    const known = this.shown.get(origin);
+    const isFresh = known?.text === text && this.now() - known.atMs < SHOWN_FOR_MS;
+    const lines = isFresh ? known.lines : await this.cosign(origin, text);
+    return respond([200, head.note + lines]);
   }
 
   /** The decision table of tlog-witness, in its order. */
@@ -111,6 +127,7 @@ class Witness implements WitnessServer {
     const keys = this.options.logs.get(origin);
     if (keys === undefined) return [404, "unknown log\n"];
     if (note === null) return [hasLineOf(noteBytes, keys) ? 403 : 400, "the note does not parse\n"];
+    if (encodeUtf8(note.text).length > TEXT_BYTES_MAX) return [400, "the text of the checkpoint is too long\n"];
     const lines = await this.logLines(note, keys);
     if (lines === null) return [403, "no valid signature by a known key of this log\n"];
     if (!this.withinBudget(origin)) return [429, "too many requests for this log\n"];
@@ -122,10 +139,10 @@ class Witness implements WitnessServer {
       if (head !== undefined && refusal.evidence) this.keepEvidence(origin, head, decodeUtf8(noteBytes), proof);
       return [422, `${refusal.reason}\n`];
     }
-    const stored = this.options.store.update(origin, oldSize, { size, root, note: formatNote(note.text, lines) });
+    const stored = await this.options.store.update(origin, head, { size, root, note: formatNote(note.text, lines) });
     // Somebody else was quicker between the look above and the lock.
     if (!stored.stored) return conflict(stored.head);
-    return [200, await this.cosign(note.text)];
+    return [200, await this.cosign(origin, note.text)];
   }
 
   /** The log's own lines if all of them verify; null otherwise. */
@@ -164,17 +181,19 @@ class Witness implements WitnessServer {
 
   private keepEvidence(origin: string, head: WitnessedHead, offered: string, proof: readonly Uint8Array[]): void {
     const time = Math.floor(this.now() / 1_000);
-    this.options.store.keepEvidence({
-      origin,
-      time,
-      held: head.note,
-      offered,
-      proof: proof.map(encodeBase64).join("\n"),
-    });
+    const evidence = { origin, time, held: head.note, offered, proof: proof.map(encodeBase64).join("\n") };
+    this.options.store.keepEvidence(evidence);
+    this.options.onEvidence?.(evidence);
   }
 
-  private cosign(text: string): Promise<string> {
-    return cosignNote(text, this.name, this.options.signer, { time: Math.floor(this.now() / 1_000) });
+  /** Own lines over what the store holds: never called before the store has it. */
+  private async cosign(origin: string, text: string): Promise<string> {
+    const atMs = this.now();
+    const time = Math.floor(atMs / 1_000);
+    const lines = await Promise.all(this.signers.map((signer) => cosignNote(text, this.name, signer, { time })));
+    const joined = lines.join("");
+    this.shown.set(origin, { text, lines: joined, atMs });
+    return joined;
   }
 
   private withinBudget(origin: string): boolean {
@@ -212,7 +231,7 @@ async function readBody(request: Request): Promise<Uint8Array> {
   let size = 0;
   for await (const chunk of (request.body ?? []) as AsyncIterable<Uint8Array>) {
     size += chunk.length;
-    if (size > BODY_BYTES_MAX) throw new Refusal([413, "the request is too large\n"]);
+    if (size > REQUEST_BYTES_MAX) throw new Refusal([413, "the request is too large\n"]);
     chunks.push(chunk);
   }
   return Buffer.concat(chunks);
