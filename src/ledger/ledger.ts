@@ -18,7 +18,7 @@ import type { Policy } from "../core/policy.ts";
 import type { VerifyReport } from "../core/report.ts";
 import type { Archive } from "./archive.ts";
 import { bootCheck } from "./boot.ts";
-import { Checkpointer } from "./checkpointer.ts";
+import { Checkpointer, type SignedCheckpoint } from "./checkpointer.ts";
 import type { Clock } from "./clock.ts";
 import { loadState } from "./control-log.ts";
 import { type Erased, type EraseOptions, type EraseTarget, planErasure } from "./erase.ts";
@@ -194,7 +194,7 @@ export class LedgerEngine {
     ledger.checkpointer.latest = latest;
     if (problem === null) {
       // A crash after the lock store and before the copy: without it readers of the file alone would miss this checkpoint.
-      if (latest !== null) await parts.storage.putCheckpoint(latest);
+      if (latest !== null) await restoreCopy(parts.storage, latest);
       await ledger.openWitnessing();
       if (latest === null || latest.size < edge.size) ledger.checkpointer.schedule();
       await ledger.finishPurge();
@@ -740,6 +740,15 @@ export class LedgerEngine {
 export function headOf(note: string): { readonly size: number; readonly root: string } {
   const { size, root } = parseCheckpoint(parseNote(note).text);
   return { size, root: encodeHex(root) };
+}
+
+async function restoreCopy(storage: LedgerStorage, latest: SignedCheckpoint): Promise<void> {
+  const copy = await storage.latestCheckpoint();
+  if (copy !== undefined && copy.size >= latest.size) return;
+  await storage.putCheckpoint(latest).catch((error: unknown) => {
+    // A copy that cannot be made now is made with the next checkpoint, or by the next open.
+    if (!(error instanceof UnavailableError)) throw error;
+  });
 }
 
 function withPosition(error: unknown, facts: { readonly position: number; readonly durable: number }): unknown {
