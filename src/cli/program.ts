@@ -214,6 +214,7 @@ export function buildProgram(execute: Execute): Command {
       () => import("./commands/checkpoint.ts"),
     )
       .argument("[ledger]", LEDGER_ARGUMENT)
+      .addOption(untilOption())
       .option("--out <file>", "file to write; stdout when left out"),
   );
   add(program, "policy", "[LEDGER]", "print the policy file that readers pin", () => import("./commands/policy.ts"))
@@ -230,6 +231,7 @@ export function buildProgram(execute: Execute): Command {
       .argument("[ledger]", LEDGER_ARGUMENT)
       .argument("[index]", "leaf index of the entry")
       .requiredOption("--out <file>", "file to write; - is stdout")
+      .addOption(untilOption())
       .option("--disclose <field>", "show this field only; may be given again (scheme fields)", collect)
       .option("--tlog-proof", "the bare inclusion proof, for other C2SP tools"),
   );
@@ -245,6 +247,7 @@ export function buildProgram(execute: Execute): Command {
 
   program.commandsGroup("Maintain:");
   addKeyCommands(program, add);
+  addWitnessCommands(program, add);
   const state = program.command("state").description("back up, or move, what this machine knows").usage("COMMAND");
   add(
     state,
@@ -346,7 +349,49 @@ function addKeyCommands(program: Command, add: Add): void {
   );
 }
 
+function addWitnessCommands(program: Command, add: Add): void {
+  const witness = program.command("witness").description("be a witness, or have some").usage("COMMAND");
+  add(
+    witness,
+    "serve",
+    "--config FILE",
+    "cosign the checkpoints of others",
+    () => import("./commands/witness-serve.ts"),
+  )
+    .requiredOption("--config <file>", "name, key, database and logs, in JSON")
+    .option("--listen <host:port>", "instead of what the file says; port 0: any free one")
+    .option("--passphrase-env <name>", PASSPHRASE);
+  add(
+    witness,
+    "add",
+    "[LEDGER] --url URL --key VKEY",
+    "have checkpoints cosigned by a witness",
+    () => import("./commands/witness-add.ts"),
+  )
+    .argument("[ledger]", LEDGER_ARGUMENT)
+    .requiredOption("--url <url>", "where it is reached")
+    .requiredOption("--key <vkey>", "its key, from its operator")
+    .option("--name <name>", "its name in the policy (default: that of the key)")
+    .option("--quorum <n>", "how many witnesses are enough (default: a majority)", wholeNumber("a count from 1", 1));
+  add(
+    witness,
+    "list",
+    "[LEDGER]",
+    "list the witnesses and what each cosigned",
+    () => import("./commands/witness-list.ts"),
+  )
+    .argument("[ledger]", LEDGER_ARGUMENT)
+    .option("--ask", "ask each what it saw last");
+}
+
 const PASSPHRASE = "variable with the key's passphrase (default: TALLYSTICK_KEY_PASSPHRASE)";
+
+function untilOption(): Option {
+  return new Option("--until <level>", "how far it must have come: signed here, or cosigned by a quorum").choices([
+    "checkpointed",
+    "witnessed",
+  ]);
+}
 
 function keyOptions(command: Command): Command {
   return command

@@ -385,21 +385,23 @@ export class LedgerEngine {
 
   /** Receipt of entry `index`: one self-contained JSON text that verifies offline under a pinned policy. */
   async prove(index: number, options: ProveOptions = {}): Promise<string> {
-    options.signal?.throwIfAborted();
-    await this.settled(
-      index,
-      options.until === undefined || options.until === "durable" ? "checkpointed" : options.until,
-      options,
-    );
-    const checkpoint = options.until === "witnessed" ? this.witnessing?.latest?.note : undefined;
-    const parts = this.proofParts();
-    return buildReceipt(index, { ...parts, checkpoint: checkpoint ?? parts.checkpoint, disclose: options.disclose });
+    const checkpoint = await this.coveringCheckpoint(index, options);
+    return buildReceipt(index, { ...this.proofParts(), checkpoint, disclose: options.disclose });
   }
 
   /** The inclusion proof alone as C2SP `.tlog-proof` text: for other tools, and for entries whose body was erased. */
-  async proveInclusion(index: number): Promise<string> {
-    await this.settled(index, "checkpointed");
-    return buildTlogProof(index, this.proofParts());
+  async proveInclusion(index: number, options: Omit<ProveOptions, "disclose"> = {}): Promise<string> {
+    const checkpoint = await this.coveringCheckpoint(index, options);
+    return buildTlogProof(index, { ...this.proofParts(), checkpoint });
+  }
+
+  /** Note of a checkpoint over entry `index` at the level asked for, or a stronger one. */
+  private async coveringCheckpoint(index: number, { until, signal }: ProveOptions): Promise<string> {
+    signal?.throwIfAborted();
+    const level = until === undefined || until === "durable" ? "checkpointed" : until;
+    await this.settled(index, level, signal === undefined ? {} : { signal });
+    const witnessed = level === "witnessed" ? this.witnessing?.latest?.note : undefined;
+    return witnessed ?? this.checkpointer.latest?.note ?? "";
   }
 
   /** Entry `index` as a reader sees it. Errors: `RangeError` when there is none. */
@@ -589,6 +591,15 @@ export class LedgerEngine {
   close(): Promise<void> {
     this.closing ??= this.shutDown();
     return this.closing;
+  }
+
+  /** Lets go of everything without signing anything: for an opening that turned out wrong. The caller closes the store. */
+  async abandon(): Promise<void> {
+    this.closing ??= Promise.resolve();
+    this.cancelPurge?.();
+    this.indexer.stop();
+    await this.witnessing?.stop();
+    this.checkpointer.stop();
   }
 
   [Symbol.asyncDispose](): Promise<void> {

@@ -50,6 +50,8 @@ interface Known {
   wentBackTo: number | null;
 }
 
+/** What a witness beyond the quorum gets at close to add its line. */
+const LATE_MS = 250;
 /** A witness that answers with one conflict after another is not waited for. */
 const TRIES_MAX = 3;
 
@@ -117,13 +119,20 @@ export class Witnessing {
     });
   }
 
-  /** Ends what is under way; a witness that is not waited for is cut off. Nothing touches the store afterwards. */
+  /** Ends what is under way; a witness that is not needed and slow is cut off. Nothing touches the store afterwards. */
   async stop(): Promise<void> {
     this.cancelTimer?.();
     this.cancelTimer = null;
     await this.running?.catch(() => {});
+    const late = Promise.allSettled(this.late);
+    let cancel = (): void => {};
+    const grace = new Promise<void>((resolve) => {
+      cancel = this.parts.clock.after(LATE_MS, resolve);
+    });
+    await Promise.race([late, grace]);
+    cancel();
     this.stopping.abort();
-    await Promise.allSettled(this.late);
+    await late;
   }
 
   /**

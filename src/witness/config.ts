@@ -42,7 +42,8 @@ export interface WitnessConfig {
 /** Logs of one witness; each takes half a kilobyte of memory, and a signature a second at most by default. */
 const LOGS_MAX = 100_000;
 const KEYS_PER_LOG_MAX = 16;
-const CONFIG_BYTES_MAX: number = 64 * 1024 * 1024;
+/** A hundred thousand logs fit. */
+export const CONFIG_BYTES_MAX: number = 64 * 1024 * 1024;
 const PATH_BYTES_MAX = 4_096;
 const DEFAULTS = { listen: "127.0.0.1:7380", requestsPerMinute: 600, refusalsPerMinute: 600 } as const;
 

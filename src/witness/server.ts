@@ -8,7 +8,7 @@ import {
   encodeUtf8,
   parseDecimal,
 } from "../core/encoding.ts";
-import { isTallystickError, MalformedError, UnavailableError } from "../core/errors.ts";
+import { isTallystickError, MalformedError, PolicyError, UnavailableError } from "../core/errors.ts";
 import { sha256 } from "../core/hash.ts";
 import { CONSISTENCY_HASHES_MAX } from "../core/limits.ts";
 import { EMPTY_ROOT } from "../core/merkle.ts";
@@ -62,6 +62,7 @@ const SHOWN_FOR_MS = 60_000;
 
 type Reply = readonly [status: number, body: string, contentType?: string];
 
+/** Errors: `key-role` when the witness has the key or the name of a log that it knows. */
 export function createWitness(options: WitnessServerOptions): WitnessServer {
   return new Witness(options);
 }
@@ -87,9 +88,9 @@ class Witness implements WitnessServer {
     const own = new Set(this.signers.map((signer) => encodeHex(signer.publicKey)));
     for (const keys of options.logs.values()) {
       if (keys.some((key) => own.has(encodeHex(key.publicKey))))
-        throw new TypeError("createWitness: the witness key is also a log key");
+        throw new PolicyError("key-role", "the witness key is also a log key");
     }
-    if (options.logs.has(options.name)) throw new TypeError("createWitness: the witness has the name of a log");
+    if (options.logs.has(options.name)) throw new PolicyError("key-role", "the witness has the name of a log");
   }
 
   async fetch(request: Request): Promise<Response> {

@@ -37,8 +37,10 @@ export interface WitnessStore {
   update(origin: string, expected: WitnessedHead | undefined, next: WitnessedHead): Promise<UpdateResult>;
   /** Kept for ever, each contradiction once, at most 100 of one log. */
   keepEvidence(evidence: WitnessEvidence): void;
-  /** All that is kept, oldest first. */
-  evidence(): readonly WitnessEvidence[];
+  /** All that is kept of a log, oldest first. */
+  evidence(origin: string): readonly WitnessEvidence[];
+  /** How much is kept, of all logs. */
+  countEvidence(): number;
   /** Stores what waits, and lets go of the files. */
   close(): void;
 }
@@ -172,6 +174,7 @@ class SqliteWitnessStore implements WitnessStore {
   private readonly archive: Heads | null;
   private readonly insertEvidence;
   private readonly selectEvidence;
+  private readonly selectCount;
   private waiting: WaitingUpdate[] = [];
   private isScheduled = false;
 
@@ -181,7 +184,10 @@ class SqliteWitnessStore implements WitnessStore {
     this.insertEvidence = main.db.prepare(
       `INSERT INTO evidence(origin, time, held, offered, proof) SELECT ?, ?, ?, ?, ? WHERE NOT EXISTS (SELECT 1 FROM evidence WHERE origin = ? AND held = ? AND offered = ?) AND (SELECT count(*) FROM evidence WHERE origin = ?) < ${EVIDENCE_PER_LOG_MAX}`,
     );
-    this.selectEvidence = main.db.prepare("SELECT origin, time, held, offered, proof FROM evidence ORDER BY id");
+    this.selectEvidence = main.db.prepare(
+      "SELECT origin, time, held, offered, proof FROM evidence WHERE origin = ? ORDER BY id",
+    );
+    this.selectCount = main.db.prepare("SELECT count(*) AS count FROM evidence");
   }
 
   head(origin: string): WitnessedHead | undefined {
@@ -200,8 +206,12 @@ class SqliteWitnessStore implements WitnessStore {
     this.guard(() => this.insertEvidence.run(origin, time, held, offered, proof, origin, held, offered, origin));
   }
 
-  evidence(): readonly WitnessEvidence[] {
-    return this.guard(() => this.selectEvidence.all() as WitnessEvidence[]);
+  evidence(origin: string): readonly WitnessEvidence[] {
+    return this.guard(() => this.selectEvidence.all(origin) as WitnessEvidence[]);
+  }
+
+  countEvidence(): number {
+    return this.guard(() => (this.selectCount.get() as { readonly count: number }).count);
   }
 
   close(): void {

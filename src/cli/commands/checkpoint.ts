@@ -1,4 +1,4 @@
-import { headOf } from "../../ledger/ledger.ts";
+import { headOf, type Level } from "../../ledger/ledger.ts";
 import { type Context, ledgerAnd, requireSeparateStdout, withLedger } from "../context.ts";
 import { EXIT, type ExitCode } from "../exit-codes.ts";
 import { writeDocument } from "../files.ts";
@@ -7,6 +7,7 @@ import { safeText } from "../terminal-text.ts";
 
 interface CheckpointOptions extends KeyOptions {
   readonly out?: string;
+  readonly until?: Level;
 }
 
 /** Signs a checkpoint over every entry so far, and prints or writes the note. */
@@ -19,7 +20,7 @@ export async function run(
   const { out } = context;
   if (options.out !== undefined) requireSeparateStdout(context, options.out);
   return withLedger(context, location, { mode: "sign", ...options }, async (ledger) => {
-    const note = await ledger.checkpoint();
+    const note = await ledger.checkpoint({ until: options.until ?? "checkpointed" });
     const { size, root } = headOf(note);
     if (options.out !== undefined) await writeDocument(out, options.out, [note]);
     await out.object("checkpoint", { origin: ledger.origin, size, root, note, out: options.out ?? null });

@@ -1,3 +1,4 @@
+import type { Level } from "../../ledger/ledger.ts";
 import { type Context, indexIn, ledgerAnd, requireSeparateStdout, withLedger } from "../context.ts";
 import { EXIT, type ExitCode } from "../exit-codes.ts";
 import { UsageError } from "../failure.ts";
@@ -7,6 +8,7 @@ import { safeText } from "../terminal-text.ts";
 
 interface ProveOptions extends KeyOptions {
   readonly out: string;
+  readonly until?: Level;
   readonly disclose?: readonly string[];
   readonly tlogProof?: boolean;
 }
@@ -21,9 +23,10 @@ export async function run(context: Context, positionals: readonly string[], opti
   requireSeparateStdout(context, options.out);
   return withLedger(context, location, { mode: "sign", ...options }, async (ledger) => {
     const index = indexIn(ledger, indexText);
+    const how = { signal, until: options.until ?? "checkpointed" };
     const proof = tlogProof
-      ? await ledger.proveInclusion(index)
-      : await ledger.prove(index, { signal, ...(disclose.length === 0 ? {} : { disclose }) });
+      ? await ledger.proveInclusion(index, how)
+      : await ledger.prove(index, { ...how, ...(disclose.length === 0 ? {} : { disclose }) });
     await writeDocument(out, options.out, [proof]);
     const kind = tlogProof ? "tlog-proof" : "receipt";
     await out.object("proof", { index, kind, origin: ledger.origin, out: options.out });
