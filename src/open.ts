@@ -229,9 +229,6 @@ async function openFile(path: string, options: OpenOptions): Promise<LedgerEngin
   const parts = { storage, lockStore, clock, random, limits, readOnly, readerState: state };
   try {
     if (mayCreate && (await storage.head()).size === 0) await createFile(path, options, state, parts);
-    const { size } = await storage.head();
-    // Before anything is read from it: rows that are gone would otherwise only look like a broken file.
-    if (recalled !== undefined && !readOnly && recalled.size > size) throw shrunk(path, recalled.size, size);
     const { state: ledgerState, genesisLeaf } = await loadState(storage);
     const { origin } = ledgerState.genesis;
     if (recalled !== undefined && recalled.genesis !== genesisLeaf) throw replaced(path, recalled, origin);
@@ -243,8 +240,14 @@ async function openFile(path: string, options: OpenOptions): Promise<LedgerEngin
       ...parts,
       ...held,
       witnesses,
+      closed: (size) => rememberSize(state, path, size),
       verifyRanges: verifyPool(storage.capabilities.readLocation ?? path),
     });
+    // The lock store and the witnesses have signed heads to show; the size seen here before is the last resort.
+    if (recalled !== undefined && !readOnly && recalled.size > engine.size) {
+      await engine.abandon();
+      throw shrunk(path, recalled.size, engine.size);
+    }
     if (engine.appendProblem === null) rememberPlace(state, path, engine);
     else if (!readOnly) explain(engine.appendProblem, { path, state, origin });
     return engine;
@@ -413,6 +416,17 @@ function firstPolicy(origin: string, signers: readonly Signer[], genesis: string
   return formatPolicy({ logKeys: signers.map((signer) => parseVerifierKey(vkeyOf(origin, signer))), genesis });
 }
 
+/** What stood here at the end; a state directory that cannot be written is no reason to fail a close. */
+function rememberSize(state: State, path: string, size: number): void {
+  const known = state.recallPath(path);
+  if (known === undefined || known.size >= size) return;
+  try {
+    state.rememberPath(path, { origin: known.origin, genesis: known.genesis, size });
+  } catch (error) {
+    if (!isTallystickError(error)) throw error;
+  }
+}
+
 function rememberPlace(state: State, path: string, engine: LedgerEngine): void {
   state.rememberPath(path, { origin: engine.origin, genesis: engine.genesis, size: engine.size });
   if (state.readPolicy(engine.origin) === undefined) state.writePolicy(engine.origin, engine.policy());
@@ -442,9 +456,13 @@ function wiped(
   const what = existsSync(path) ? (bytes === 0 ? "is empty" : "changed") : "is gone";
   return new VerificationError(
     "ledger-replaced",
-    `${path} ${what}, but this machine knows a ledger of at least ${recalled.size} entries there (${recalled.origin}). Restore it; or, to begin anew at this path, run \`tallystick forget ${path}\``,
+    `${path} ${what}, but this machine knows a ledger of at least ${entries(recalled.size)} there (${recalled.origin}). Restore it; or, to begin anew at this path, run \`tallystick forget ${path}\``,
     { details: { path, origin: recalled.origin, size: recalled.size } },
   );
+}
+
+function entries(count: number): string {
+  return count === 1 ? "1 entry" : `${count} entries`;
 }
 
 function shrunk(path: string, expected: number, found: number): VerificationError {
@@ -462,7 +480,7 @@ function replaced(
 ): VerificationError {
   return new VerificationError(
     "ledger-replaced",
-    `${path} holds another ledger (${found}) than this machine knows there (${recalled.origin}, at least ${recalled.size} entries). Restore it; or, to accept the other one, run \`tallystick forget ${path}\``,
+    `${path} holds another ledger (${found}) than this machine knows there (${recalled.origin}, at least ${entries(recalled.size)}). Restore it; or, to accept the other one, run \`tallystick forget ${path}\``,
     { details: { path, expected: recalled.origin, found } },
   );
 }

@@ -11,6 +11,7 @@ import { openState, type State } from "./keys/index.ts";
 import type { LockStore } from "./ledger/lock-store.ts";
 import { type VerifyLedgerOptions, verifyLedger } from "./ledger/verify-ledger.ts";
 import { pathOf } from "./open.ts";
+import { isWebLocation, verifyPublishedAt } from "./published.ts";
 import type { SqliteDriver } from "./storage/sqlite-driver.ts";
 import { verifyPool } from "./verify-pool.ts";
 
@@ -24,14 +25,15 @@ export interface VerifyOptions extends Omit<VerifyLedgerOptions, "pin" | "lastSe
 }
 
 /**
- * Verifies whatever an auditor may hold: a ledger, a receipt or an export, told apart by content. Creates and changes nothing
- * (but the state directory, with `remember`). Errors: `not-found`, `ledger-replaced` (nothing, or another ledger, where this
- * machine knows one), `unrecognised-file`, `not-a-ledger`, `newer-format`, `malformed-policy`, `storage-*`.
+ * Verifies whatever an auditor may hold: a ledger, a receipt or an export, told apart by content, or a ledger that was published in
+ * a folder or behind a URL. Creates and changes nothing (but the state directory, with `remember`). Errors: `not-found`,
+ * `ledger-replaced` (nothing, or another ledger, where this machine knows one), `unrecognised-file`, `not-a-ledger`, `newer-format`, `malformed-policy`, `storage-*`.
  */
 export async function verify(file: string | URL, options: VerifyOptions = {}): Promise<VerifyReport> {
-  const path = pathOf(file);
   const state = options.state === null ? null : openState(options.state === undefined ? {} : { dir: options.state });
-  await requireFile(path, state);
+  if (isWebLocation(file)) return verifyPublishedAt(file, options, state);
+  const path = pathOf(file);
+  if (await isFolder(path, state)) return verifyPublishedAt(path, options, state);
   // SQLite looks first: a file that this process has open as a ledger must not be opened and closed by other means, because
   // closing it would drop the locks of every connection of the process.
   try {
@@ -45,12 +47,10 @@ export async function verify(file: string | URL, options: VerifyOptions = {}): P
 }
 
 /** Something must be there. Where this machine knows a ledger, nothing is worse than "not found". */
-async function requireFile(path: string, state: State | null): Promise<void> {
+async function isFolder(path: string, state: State | null): Promise<boolean> {
   const stats = await stat(path).catch(() => null);
-  if (stats?.isDirectory() === true) {
-    throw new MalformedError("unrecognised-file", `${path} is a directory; expected a ledger, a receipt or an export`);
-  }
-  if (stats !== null && stats.size > 0) return;
+  if (stats?.isDirectory() === true) return true;
+  if (stats !== null && stats.size > 0) return false;
   const what = stats === null ? "there is no file" : "the file is empty";
   const recalled = state?.recallPath(path);
   if (recalled === undefined) {
@@ -59,7 +59,7 @@ async function requireFile(path: string, state: State | null): Promise<void> {
   const { origin, size } = recalled;
   throw new VerificationError(
     "ledger-replaced",
-    `${path}: ${what}, but this machine knows a ledger of at least ${size} entries there (${origin})`,
+    `${path}: ${what}, but this machine knows a ledger of at least ${size} ${size === 1 ? "entry" : "entries"} there (${origin})`,
     { details: { path, origin, size } },
   );
 }
@@ -71,7 +71,11 @@ const CHUNK_BYTES: number = 256 * 1024;
 async function verifyText(path: string, options: VerifyOptions): Promise<VerifyReport | null> {
   const { policy, allowSelfAsserted = false, findingsMax } = options;
   const pin = { allowSelfAsserted, ...(policy === undefined ? {} : { policy }) };
-  const kind = recogniseFile(await readBounded(path, HEAD_BYTES));
+  const head = await readBounded(path, HEAD_BYTES);
+  const kind = recogniseFile(head);
+  if (kind === null && /^\s*[{[]/.test(String.fromCharCode(...head))) {
+    throw new MalformedError("unrecognised-file", `${path} is JSON, but neither a receipt nor an export`);
+  }
   if (kind === null) return null;
   // One byte more than any receipt has is enough to refuse it.
   if (kind === "receipt") return reportReceipt(await readBounded(path, RECEIPT_BYTES_MAX + 1), pin);
@@ -92,23 +96,31 @@ async function verifyDatabase(path: string, options: VerifyOptions, state: State
   const { sqliteLockStore } = await import("./storage/lock-store/sqlite.ts");
   const { originOf } = await import("./ledger/control-log.ts");
   const driver = options.driver ?? (await loadSqliteDriver());
-  const storage = await openSqliteStorage(path, { readOnly: true, driver });
   const lockStore =
     options.lockStore ?? (state === null ? null : sqliteLockStore({ path: state.lockStorePath, driver }));
+  // Read before the entries are: others may append and sign meanwhile, and then no entry is missing that was signed.
+  const heldOf = async (origin: string): Promise<Pick<VerifyLedgerOptions, "lastSeen" | "lockNote">> => {
+    const record = await lockStore?.fetch(origin).catch(() => undefined);
+    return { lastSeen: state?.lastSeen(origin), lockNote: record?.note ?? undefined };
+  };
+  const recalled = state?.recallPath(path);
+  const known = recalled === undefined ? undefined : await heldOf(recalled.origin);
+  const storage = await openSqliteStorage(path, { readOnly: true, driver }).catch(async (error: unknown) => {
+    await lockStore?.close();
+    throw error;
+  });
   try {
+    const origin = recalled?.origin ?? (await originOf(storage));
+    const held = known ?? (origin === null ? {} : await heldOf(origin));
     const snapshot = await storage.snapshot();
     try {
-      const recalled = state?.recallPath(path);
-      const origin = recalled?.origin ?? (await originOf(storage));
       const kept = origin === null ? undefined : state?.readPolicy(origin);
-      const record = origin === null ? undefined : await lockStore?.fetch(origin).catch(() => undefined);
       const { policy = kept, remember, ...rest } = options;
       const report = await verifyLedger(snapshot, {
         ...rest,
         policy,
         pin: options.policy === undefined ? "state" : "policy",
-        lastSeen: origin === null ? undefined : state?.lastSeen(origin),
-        lockNote: record?.note ?? undefined,
+        ...held,
         runRange: verifyPool(storage.capabilities.readLocation ?? path),
       });
       if (state !== null && origin !== null && report.range === null) await recordVerification(state, origin, report);

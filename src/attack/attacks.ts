@@ -120,9 +120,11 @@ async function signAll(
   return checkpoints.at(-1)?.note ?? "";
 }
 
-/** Puts another checkpoint into the lock store, as only whoever reaches the operator's machine can. */
-async function replaceLock({ origin, statePath, driver }: Victim, note: string): Promise<void> {
-  const lockStore = sqliteLockStore({ path: openState({ dir: statePath }).lockStorePath, driver });
+/** Puts another checkpoint into the lock store and makes the machine forget the path, as only whoever has all of it can. */
+async function replaceLock({ origin, path, statePath, driver }: Victim, note: string): Promise<void> {
+  const state = openState({ dir: statePath });
+  state.forgetPath(path);
+  const lockStore = sqliteLockStore({ path: state.lockStorePath, driver });
   try {
     const record = await lockStore.fetch(origin);
     await lockStore.replace(origin, record?.note ?? null, note);

@@ -17,6 +17,7 @@ import {
 } from "./erasure.ts";
 import { isTallystickError, MalformedError } from "./errors.ts";
 import { type Event, type JsonObject, parseEvent } from "./event.ts";
+import { FindingList, type FindingRecord } from "./finding-list.ts";
 import type { HashName } from "./hash.ts";
 import type { LedgerState } from "./ledger-state.ts";
 import { SALT_BYTES, TILE_WIDTH } from "./limits.ts";
@@ -49,8 +50,7 @@ export interface SourceRun {
 export interface RangeResult {
   readonly first: number;
   readonly end: number;
-  readonly findings: readonly Finding[];
-  readonly findingsOmitted: number;
+  readonly found: FindingRecord;
   /** `previous` of the first entry and its time; null when it could not be read. */
   readonly firstPrevious: string | null;
   readonly firstTime: string | null;
@@ -106,8 +106,7 @@ export class EntryVerifier {
   private readonly options: EntryVerifierOptions;
   private readonly hash: HashName;
   private readonly hashPrefix: string;
-  private readonly findings: Finding[] = [];
-  private findingsOmitted = 0;
+  private readonly found: FindingList;
   private expected: number;
   private lastLeaf: string | null = null;
   private firstPrevious: string | null = null;
@@ -134,6 +133,7 @@ export class EntryVerifier {
   constructor(options: EntryVerifierOptions) {
     const { state, authors = [] } = options;
     this.options = options;
+    this.found = new FindingList(options.findingsMax);
     this.authorKeys = { origin: state.genesis.origin, pinned: authors, registered: state.authors };
     this.claimsBySignedId = claimsBySignedId(state.erasures.values());
     this.hash = options.state.genesis.commitmentHash;
@@ -223,8 +223,7 @@ export class EntryVerifier {
     return {
       first,
       end,
-      findings: this.findings,
-      findingsOmitted: this.findingsOmitted,
+      found: this.found.record,
       firstPrevious: this.firstPrevious,
       firstTime: this.firstTime,
       lastLeaf: this.lastLeaf,
@@ -243,9 +242,8 @@ export class EntryVerifier {
   }
 
   /** For findings about derived data, which only the caller can see. */
-  report(code: FindingCode, index: number, message: string, more: Partial<Finding> = {}): void {
-    if (this.findings.length >= this.options.findingsMax) this.findingsOmitted += 1;
-    else this.findings.push({ code, index, message, ...more });
+  report(code: FindingCode, index: number, message: string, more: Omit<Finding, "code" | "message"> = {}): void {
+    this.found.add(code, message, { index, ...more });
   }
 
   private missing(next: number): void {

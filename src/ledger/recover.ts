@@ -5,12 +5,12 @@ import { ConflictError, MalformedError, UnavailableError } from "../core/errors.
 import { type Event, encodeEvent } from "../core/event.ts";
 import { isInForce } from "../core/ledger-state.ts";
 import { formatNote, parseNote, parseVerifierKey, signNote, spkiOfVerifierKey } from "../core/note.ts";
-import { formatPolicy } from "../core/policy.ts";
 import { keyIdOf } from "../core/signature/table.ts";
 import type { Clock } from "./clock.ts";
 import { loadState } from "./control-log.ts";
 import { type Evidence, requireOwnEvidence } from "./evidence.ts";
 import { randomHex, vkeyOf } from "./genesis.ts";
+import { policyOf } from "./ledger-policy.ts";
 import type { LedgerLimits } from "./limits.ts";
 import type { LockStore } from "./lock-store.ts";
 import type { Random } from "./random.ts";
@@ -118,5 +118,5 @@ export async function recoverLedger(parts: RecoverParts): Promise<Recovered> {
   const note = formatNote(text, [line]);
   await lockStore.replace(origin, record?.note ?? null, note);
   await storage.putCheckpoint({ size, note });
-  return { index, origin, genesis: genesisLeaf, policy: formatPolicy({ logKeys: [key], genesis: genesisLeaf }), lost };
+  return { index, origin, genesis: genesisLeaf, policy: policyOf((await loadState(storage)).state, genesisLeaf), lost };
 }

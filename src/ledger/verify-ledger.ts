@@ -3,6 +3,7 @@ import { bytesEqual, encodeHex } from "../core/encoding.ts";
 import { parseEntry } from "../core/entry.ts";
 import { type SourceRun, sourceFinding } from "../core/entry-verifier.ts";
 import { isTallystickError, MalformedError, VerificationError } from "../core/errors.ts";
+import { FindingList } from "../core/finding-list.ts";
 import { type ControlEntry, type LedgerState, replayControls } from "../core/ledger-state.ts";
 import { SALT_BYTES, TILE_WIDTH, TIME_SKEW_SECONDS_MAX } from "../core/limits.ts";
 import { type CompactRange, createRange, hashLeaf, restoreRange } from "../core/merkle.ts";
@@ -57,15 +58,14 @@ export async function verifyLedger(snapshot: StorageSnapshot, options: VerifyLed
 class LedgerVerification {
   private readonly snapshot: StorageSnapshot;
   private readonly options: VerifyLedgerOptions;
-  private readonly findings: Finding[] = [];
-  private omitted = 0;
+  private readonly found: FindingList;
   private readonly findingsMax: number;
-  private tilesDamaged = false;
 
   constructor(snapshot: StorageSnapshot, options: VerifyLedgerOptions) {
     this.snapshot = snapshot;
     this.options = options;
     this.findingsMax = options.findingsMax ?? DEFAULT_LIMITS.findingsMax;
+    this.found = new FindingList(this.findingsMax);
   }
 
   async run(): Promise<VerifyReport> {
@@ -110,14 +110,12 @@ class LedgerVerification {
     });
   }
 
-  private report(code: FindingCode, message: string, more: Partial<Finding> = {}): void {
-    this.add({ code, message, ...more });
+  private report(code: FindingCode, message: string, more: Omit<Finding, "code" | "message"> = {}): void {
+    this.found.add(code, message, more);
   }
 
-  private add(finding: Finding): void {
-    if (finding.code === "derived-tile") this.tilesDamaged = true;
-    if (this.findings.length >= this.findingsMax) this.omitted += 1;
-    else this.findings.push(finding);
+  private add({ code, message, ...more }: Finding): void {
+    this.found.add(code, message, more);
   }
 
   private slice(size: number): { readonly first: number; readonly last: number } | null {
@@ -178,6 +176,7 @@ class LedgerVerification {
         ...bound,
         state,
         requireSignature: pinned?.requireSignature ?? false,
+        authors: pinned?.authors ?? [],
         findingsMax: this.findingsMax,
         derived: span.derived,
       }),
@@ -209,8 +208,7 @@ class LedgerVerification {
   private async conclude(all: Conclusion): Promise<VerifyReport> {
     const { pinned, side, size, state, answers, first, end } = all;
     for (const answer of answers) {
-      for (const finding of answer.findings) this.add(finding);
-      this.omitted += answer.findingsOmitted;
+      this.found.merge(answer.found);
     }
     const range = this.joinRanges(answers, all.since?.range ?? null);
     const genesisLeaf = await this.leafAt(0);
@@ -277,8 +275,7 @@ class LedgerVerification {
       latest,
       witnessed,
       held,
-      findings: this.findings,
-      findingsOmitted: this.omitted,
+      found: this.found,
       answers,
       purges: side.purges,
     };
@@ -339,10 +336,7 @@ class LedgerVerification {
     const { side, state, size, answers } = all;
     if (!all.slice && all.since === null) {
       const ids = answers.reduce((sum, answer) => sum + answer.ids, 0);
-      if (
-        side.ids !== ids &&
-        !this.findings.some((finding) => finding.code === "derived-id" || finding.code === "id-repeated")
-      ) {
+      if (side.ids !== ids && !this.found.has("derived-id") && !this.found.has("id-repeated")) {
         this.report("derived-id", `the id index has ${side.ids} rows, the entries have ${ids} ids; run reindex`, {
           expected: String(ids),
           found: String(side.ids),
@@ -479,7 +473,7 @@ class LedgerVerification {
   /** Tiles as stored where they were found right; from the entries themselves where not. */
   private tileReader(size: number): TileReader {
     const read = async (level: number, index: number, width: number): Promise<Uint8Array> => {
-      const stored = this.tilesDamaged ? undefined : await this.snapshot.readTile(level, index);
+      const stored = this.found.has("derived-tile") ? undefined : await this.snapshot.readTile(level, index);
       if (stored !== undefined && stored.length === TILE_WIDTH * 32) return stored.subarray(0, width * 32);
       const hashes = new Uint8Array(width * 32);
       if (level > 0) {
@@ -499,7 +493,7 @@ class LedgerVerification {
   /** Nothing can be checked against a genesis that cannot be read: say so, with every structural finding. */
   private withoutState(pinned: Policy | null, size: number, replayed: readonly Finding[]): VerifyReport {
     for (const finding of replayed) this.add(finding);
-    if (!this.findings.some((finding) => finding.code === "genesis-malformed")) {
+    if (!this.found.has("genesis-malformed")) {
       this.report("genesis-malformed", "entry 0 is not the genesis of a ledger", { index: 0 });
     }
     return buildReport({
@@ -513,8 +507,7 @@ class LedgerVerification {
       latest: null,
       witnessed: null,
       held: [],
-      findings: this.findings,
-      findingsOmitted: this.omitted,
+      found: this.found,
       answers: [],
       purges: [],
     });

@@ -3,6 +3,7 @@ import { bytesEqual } from "../core/encoding.ts";
 import { type EntryFacts, EntryVerifier, type RangeResult } from "../core/entry-verifier.ts";
 import type { LedgerState } from "../core/ledger-state.ts";
 import { TILE_WIDTH } from "../core/limits.ts";
+import type { PolicyAuthor } from "../core/policy.ts";
 import { tileRoot } from "../core/tile.ts";
 import { FilterBuilder } from "./block-filter.ts";
 import type { StorageSnapshot } from "./storage.ts";
@@ -13,6 +14,8 @@ export interface RangeTask {
   readonly end: number;
   readonly state: LedgerState;
   readonly requireSignature: boolean;
+  /** Author keys of the pinned policy. */
+  readonly authors: readonly PolicyAuthor[];
   readonly findingsMax: number;
   /** Tiles and filters are compared only where the range covers them whole. */
   readonly derived: boolean;

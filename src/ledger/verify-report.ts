@@ -1,14 +1,7 @@
+import type { FindingList } from "../core/finding-list.ts";
 import type { LedgerState } from "../core/ledger-state.ts";
 import type { Policy } from "../core/policy.ts";
-import {
-  FINDING_CODES,
-  type Finding,
-  type Pin,
-  VERDICT_NAMES,
-  type Verdict,
-  type VerdictName,
-  type VerifyReport,
-} from "../core/report.ts";
+import { type Pin, VERDICT_NAMES, type Verdict, type VerdictName, type VerifyReport } from "../core/report.ts";
 import type { CheckedCheckpoint, HeldCheckpoint } from "./checkpoint-trust.ts";
 import type { RangeAnswer } from "./verify-range.ts";
 
@@ -25,8 +18,7 @@ export interface Evidence {
   /** The largest checkpoint with the quorum that the policy asks for. */
   readonly witnessed: CheckedCheckpoint | null;
   readonly held: readonly HeldCheckpoint[];
-  readonly findings: readonly Finding[];
-  readonly findingsOmitted: number;
+  readonly found: FindingList;
   readonly answers: readonly RangeAnswer[];
   readonly purges: readonly number[];
 }
@@ -36,7 +28,7 @@ const ONLY_OPERATOR =
 
 /** The report of a ledger: six verdicts with their basis, and one sentence for a person. */
 export function buildReport(evidence: Evidence): VerifyReport {
-  const { pin, state, size, root, range, latest, findings } = evidence;
+  const { pin, state, size, root, range, latest, found } = evidence;
   const verdicts: Record<VerdictName, Verdict> = {
     integrity: integrityOf(evidence),
     order: orderOf(evidence),
@@ -46,15 +38,11 @@ export function buildReport(evidence: Evidence): VerifyReport {
     time: timeOf(evidence),
   };
   for (const name of VERDICT_NAMES) {
-    const failing = findings.filter((finding) => FINDING_CODES[finding.code] === name);
-    const first = failing[0];
-    if (first !== undefined) {
-      const more = failing.length > 1 ? ` (and ${failing.length - 1} more)` : "";
-      verdicts[name] = { ...verdicts[name], status: "fail", basis: `${first.message}${more}` };
-    }
+    const basis = found.failureOf(name);
+    if (basis !== null) verdicts[name] = { ...verdicts[name], status: "fail", basis };
   }
-  const ok = VERDICT_NAMES.every((name) => verdicts[name].status !== "fail");
-  const pinned = pin !== "none" && latest !== null;
+  const ok = found.isOk;
+  const pinned = pin !== "none" && latest !== null && openSignatures(evidence) === 0;
   const conclusive = state !== null && pinned && range === null && evidence.purges.length === 0;
   const requiredMissing =
     evidence.policy !== null && evidence.policy.quorum !== "none" && evidence.witnessed === null ? ["quorum"] : [];
@@ -69,8 +57,8 @@ export function buildReport(evidence: Evidence): VerifyReport {
     range,
     pin,
     requiredMissing,
-    findings,
-    findingsOmitted: evidence.findingsOmitted,
+    findings: found.findings,
+    findingsOmitted: found.omitted,
   };
   return {
     format: "tallystick/report/v1",
@@ -80,9 +68,16 @@ export function buildReport(evidence: Evidence): VerifyReport {
     root,
     verdicts,
     erased,
-    needsReindex: findings.some((finding) => finding.code.startsWith("derived-")),
-    summary: summaryOf({ ...base, latest, purges: evidence.purges }),
+    needsReindex: DERIVED.some((code) => found.has(code)),
+    summary: summaryOf({ ...base, found, latest, purges: evidence.purges }),
   };
+}
+
+const DERIVED = ["derived-tile", "derived-id", "derived-filter", "derived-control"] as const;
+
+/** Entries that need a signature of which nobody can say whether one counts. Source: spec/keys.md 22. */
+function openSignatures({ answers }: Evidence): number {
+  return answers.reduce((sum, answer) => sum + answer.openSignatures, 0);
 }
 
 function verdict(status: Verdict["status"], basis: string, unchecked: readonly string[] = []): Verdict {
@@ -136,6 +131,14 @@ function authenticityOf(evidence: Evidence): Verdict {
   unchecked.push(...selfAssertedAuthors(evidence));
   const keys = latest.logKeys.map((key) => key.vkey.slice(0, key.name.length + 9)).join(", ");
   const basis = `checkpoint of size ${latest.size} signed by ${keys}`;
+  const open = openSignatures(evidence);
+  if (open > 0) {
+    return verdict(
+      "notEstablished",
+      `${basis}, but of ${open} events nobody can say whether their author signed them`,
+      unchecked,
+    );
+  }
   if (pin === "none")
     return verdict("notEstablished", `${basis}, a key that only the ledger itself names: pin a policy`, unchecked);
   const how: Record<Exclude<Pin, "none">, string> = {
@@ -212,15 +215,13 @@ interface SummaryFacts {
   readonly range: readonly [number, number] | null;
   readonly pin: Pin;
   readonly requiredMissing: readonly string[];
-  readonly findings: readonly Finding[];
-  readonly findingsOmitted: number;
+  readonly found: FindingList;
   readonly latest: CheckedCheckpoint | null;
   readonly purges: readonly number[];
 }
 
 function summaryOf(facts: SummaryFacts): string {
-  const failing =
-    facts.findings.filter((finding) => FINDING_CODES[finding.code] !== null).length + facts.findingsOmitted;
+  const failing = facts.found.failures;
   if (!facts.ok) return `NOT intact: ${failing} ${failing === 1 ? "finding" : "findings"}`;
   if (facts.requiredMissing.length > 0)
     return `consistent, but evidence that the policy asks for is missing: ${facts.requiredMissing.join(", ")}`;

@@ -3,9 +3,6 @@ import type { SqliteDatabase } from "./sqlite-driver.ts";
 import { INDEX_MAX, schemaAnomalies, tileKey } from "./sqlite-schema.ts";
 import { ID_DIGEST_BYTES, plainBytes } from "./sqlite-statements.ts";
 
-/** Rows looked at before other work of the process gets its turn: about 10 ms. */
-const STRIDE_ROWS = 20_000;
-
 /** Runs a query on the snapshot's connection. */
 type Ask = <T>(read: (db: SqliteDatabase) => T) => T;
 

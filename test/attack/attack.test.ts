@@ -133,7 +133,12 @@ const EXPECTED: Readonly<Record<string, Expected>> = {
   "id-index": { marks: "··X···", weakest: "verify", exit: 0, codes: { verify: ["derived-id"] } },
   "filter": { marks: "··X···", weakest: "verify", exit: 0, codes: { verify: ["derived-filter"] } },
   // The boot check reads the root through the tile.
-  "tile": { marks: "··XX··", weakest: "verify", exit: 0, codes: { verify: ["derived-tile"], boot: ["forked"] } },
+  "tile": {
+    marks: "··XX··",
+    weakest: "verify",
+    exit: 0,
+    codes: { verify: ["derived-tile"], boot: ["storage-corrupt"] },
+  },
 };
 
 function marksOf(table: AttackTable, row: AttackTable["rows"][number]): string {

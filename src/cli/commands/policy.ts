@@ -2,7 +2,6 @@ import { parsePolicy } from "../../core/policy.ts";
 import { type Context, ledgerAnd, requireSeparateStdout, stateOf, withLedger } from "../context.ts";
 import { EXIT, type ExitCode } from "../exit-codes.ts";
 import { writeDocument } from "../files.ts";
-import { policyOf } from "../kept-policy.ts";
 import { safeText } from "../terminal-text.ts";
 
 interface PolicyOptions {
@@ -16,7 +15,7 @@ export async function run(context: Context, positionals: readonly string[], opti
   if (options.out !== undefined) requireSeparateStdout(context, options.out);
   return withLedger(context, location, { mode: "read" }, async (ledger) => {
     const kept = stateOf(context).readPolicy(ledger.origin);
-    const policy = kept ?? policyOf(ledger);
+    const policy = kept ?? ledger.policy();
     if (kept === undefined) {
       out.warn(
         "this machine keeps no policy for this ledger, so this one is made from the ledger itself: compare its keys and genesis with those of the operator before you rely on it",
