@@ -39,7 +39,7 @@ export function withFindings(verdicts: Verdicts, findings: FindingList): Verdict
 /** Report of a file that does not have its form: the finding fails its verdict, nothing else was looked at. */
 export function unreadableReport(
   finding: Finding,
-  file: { readonly kind: "receipt" | "export"; readonly pin: Pin; readonly policy: Policy | null },
+  file: { readonly kind: VerifyReport["kind"]; readonly pin: Pin; readonly policy: Policy | null },
 ): VerifyReport {
   const failed = FINDING_CODES[finding.code];
   const { kind, pin, policy } = file;

@@ -39,6 +39,7 @@ export const FINDING_CODES = {
   "erased-id-mismatch": "integrity",
   "id-repeated": "integrity",
   "stored-garbage": "integrity",
+  "object-mismatch": "integrity",
   "proof-invalid": "integrity",
   "file-malformed": "integrity",
   // order: links, indexes, times
@@ -60,6 +61,7 @@ export const FINDING_CODES = {
   "rules-weakened": "authenticity",
   // completeness: nothing cut off, no gap
   "entry-missing": "completeness",
+  "object-missing": "completeness",
   "checkpoint-root": "completeness",
   "checkpoint-beyond": "completeness",
   "expected-root": "completeness",
@@ -90,6 +92,8 @@ export interface Finding {
   readonly found?: string;
   /** Which evidence contradicts: `checkpoint of size 200`, `pinned genesis`, `erasure at 17`. */
   readonly evidence?: string;
+  /** Both signed notes, where two checkpoints contradict each other: the one that the reader held, and the one shown. */
+  readonly notes?: readonly string[];
   readonly message: string;
 }
 
@@ -97,7 +101,7 @@ export type Pin = "policy" | "self-asserted" | "state" | "none";
 
 export interface VerifyReport {
   readonly format: "tallystick/report/v1";
-  readonly kind: "ledger" | "receipt" | "export";
+  readonly kind: "ledger" | "published" | "receipt" | "export";
   /** True when no verdict failed. Not the same as conclusive. */
   readonly ok: boolean;
   /** False when what was asked could not be established: no pin, a slice, a filtered selection, a pending purge. */
