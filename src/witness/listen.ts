@@ -10,6 +10,8 @@ export interface ListenOptions {
   readonly addressHeader?: string;
   /** Requests a minute that one address may have refused; then it is answered 429 unread. Default 600; loopback is exempt. */
   readonly refusalsPerMinute?: number;
+  /** For a whole request to arrive; its headers get half of it. Default 10,000. */
+  readonly requestTimeoutMs?: number;
   /** Milliseconds since 1970. */
   readonly now?: () => number;
   /** Told about an error that a request must not cause; the request is answered 500. */
@@ -30,7 +32,6 @@ const CONNECTIONS_MAX = 4_096;
 const ADDRESSES_MAX = 10_000;
 /** A request line and a few headers: nothing here reads cookies or tokens. */
 const HEADER_BYTES_MAX: number = 8 * 1024;
-const HEADERS_MS = 5_000;
 const REQUEST_MS = 10_000;
 /** A log that is updated every few seconds keeps its connection. */
 const KEEP_ALIVE_MS = 60_000;
@@ -44,14 +45,15 @@ const REFUSALS_PER_MINUTE = 600;
  */
 export async function listenWitness(witness: WitnessServer, options: ListenOptions): Promise<WitnessListener> {
   const binding = new Binding(witness, options);
+  const { requestTimeoutMs = REQUEST_MS } = options;
   const server = createServer(
     {
       maxHeaderSize: HEADER_BYTES_MAX,
-      headersTimeout: HEADERS_MS,
-      requestTimeout: REQUEST_MS,
+      headersTimeout: requestTimeoutMs / 2,
+      requestTimeout: requestTimeoutMs,
       keepAliveTimeout: KEEP_ALIVE_MS,
       // How often the two timeouts above are looked at.
-      connectionsCheckingInterval: 1_000,
+      connectionsCheckingInterval: Math.min(1_000, requestTimeoutMs / 4),
     },
     (request, response) => void binding.handle(request, response),
   );
@@ -69,6 +71,7 @@ export async function listenWitness(witness: WitnessServer, options: ListenOptio
     host: address,
     port,
     close() {
+      binding.isClosing = true;
       closing ??= shut(server);
       return closing;
     },
@@ -90,6 +93,8 @@ class Binding {
   private readonly witness: WitnessServer;
   private readonly options: ListenOptions;
   private readonly now: () => number;
+  /** From now on every answer is the last one of its connection. */
+  isClosing = false;
   private inWork = 0;
   private minute = 0;
   private refusals = new Map<string, number>();
@@ -101,6 +106,7 @@ class Binding {
   }
 
   async handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    if (this.isClosing) response.setHeader("connection", "close");
     if (this.inWork >= REQUESTS_MAX) return answer(response, 503, "busy\n", { "retry-after": "1" });
     const address = this.addressOf(request);
     if (address !== null && this.isSpent(address))
@@ -108,6 +114,7 @@ class Binding {
     this.inWork += 1;
     try {
       const { status, body, type } = await this.ask(request);
+      if (this.isClosing) response.setHeader("connection", "close");
       if (address !== null && status >= 400 && status < 500 && status !== 409) this.count(address);
       answer(response, status, body, { "content-type": type, "cache-control": "no-store" });
     } catch (error) {

@@ -1,3 +1,4 @@
+import { createPrivateKey, sign } from "node:crypto";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -5,23 +6,25 @@ import { afterEach, describe, expect, it } from "vitest";
 import vectors from "../../vectors/tlog.json" with { type: "json" };
 import { formatCheckpoint } from "../core/checkpoint.ts";
 import { decodeHex, encodeHex, encodeUtf8 } from "../core/encoding.ts";
+import { UnavailableError } from "../core/errors.ts";
 import { sha256 } from "../core/hash.ts";
 import { createRange, hashLeaf } from "../core/merkle.ts";
 import {
   cosignNote,
   formatNote,
   formatVerifierKey,
+  type NoteSigner,
   parseNote,
   parseVerifierKey,
   signNote,
   verifyNote,
 } from "../core/note.ts";
 import { proveConsistency } from "../core/proof.ts";
-import { generateLogKey, logSignerFromSeed } from "../keys/index.ts";
+import { exportPem, generateLogKey, logSignerFromSeed, type Signer } from "../keys/index.ts";
 import { loadSqliteDriver } from "../storage/sqlite-driver.ts";
 import { httpWitness } from "./client.ts";
-import { createWitness, type WitnessServer } from "./server.ts";
-import { sqliteWitnessStore, type WitnessStore } from "./witness-store.ts";
+import { createWitness, type WitnessServer, type WitnessServerOptions } from "./server.ts";
+import { sqliteWitnessStore, type WitnessEvidence, type WitnessStore } from "./witness-store.ts";
 
 const driver = await loadSqliteDriver();
 const folders: string[] = [];
@@ -74,6 +77,23 @@ describe("published vectors", () => {
   });
 });
 
+/** Signs messages of any length. */
+function longSigner(key: Signer): NoteSigner["sign"] {
+  const secret = createPrivateKey(exportPem(key));
+  return async (message) => sign(null, message, secret);
+}
+
+function fake(store: WitnessStore): WitnessStore {
+  return {
+    head: (of) => store.head(of),
+    update: (...update) => store.update(...update),
+    keepEvidence: (evidence) => store.keepEvidence(evidence),
+    evidence: (of) => store.evidence(of),
+    countEvidence: () => store.countEvidence(),
+    close: () => store.close(),
+  };
+}
+
 /** A log of `size` one-byte leaves, and another that shares its first `fork` leaves. */
 function makeLog(origin: string) {
   const key = generateLogKey();
@@ -104,19 +124,25 @@ function makeLog(origin: string) {
 
 describe("the decision table", () => {
   const origin = "log.test/a";
-  function setUp(options: { requestsPerMinute?: number } = {}) {
+  function setUp(options: Partial<WitnessServerOptions> = {}) {
     const log = makeLog(origin);
     const store = makeStore();
-    const witness = createWitness({ name, signer, logs: new Map([[origin, [log.verifier]]]), store, ...options });
-    return { log, store, witness };
+    const told: WitnessEvidence[] = [];
+    const onEvidence = (evidence: WitnessEvidence): void => void told.push(evidence);
+    const logs = new Map([[origin, [log.verifier]]]);
+    const witness = createWitness({ name, signer, logs, store, onEvidence, ...options });
+    return { log, store, told, witness };
   }
 
   it("refreshes the same head, refuses another root for it, and keeps the evidence", async () => {
-    const { log, witness, store } = setUp();
+    const { log, witness, store, told } = setUp();
     expect((await post(witness, `old 0\n\n${await log.note(5)}`)).status).toBe(200);
     expect((await post(witness, `old 5\n\n${await log.note(5)}`)).status).toBe(200);
     expect((await post(witness, `old 5\n\n${await log.note(5, 3)}`)).status).toBe(422);
     expect(store.head(origin)?.note).toBe(await log.note(5));
+    const [evidence] = store.evidence(origin);
+    expect(evidence).toMatchObject({ origin, held: await log.note(5), offered: await log.note(5, 3), proof: "" });
+    expect(told).toEqual([evidence]);
   });
 
   it("grows only along consistent trees", async () => {
@@ -167,6 +193,63 @@ describe("the decision table", () => {
     expect(await verifyNote(parseNote(await shown.text()), keys)).toHaveLength(2);
   });
 
+  it("cosigns with each of its keys, and shows those lines for a minute without signing anew", async () => {
+    const pq = generateLogKey("ml-dsa-44");
+    let signatures = 0;
+    const counting = {
+      ...signer,
+      sign: (message: Uint8Array) => {
+        signatures += 1;
+        return signer.sign(message);
+      },
+    };
+    let now = 1_000_000;
+    const { log, witness } = setUp({ signer: counting, additionalSigners: [pq], now: () => now });
+    const note = await log.note(5);
+    const answer = await post(witness, `old 0\n\n${note}`);
+    const keys = [vkey, formatVerifierKey({ name, type: 6, publicKey: pq.publicKey })].map(parseVerifierKey);
+    expect((await verifyNote(parseNote(note + answer.body), keys)).map(({ time }) => time)).toEqual([1_000, 1_000]);
+    const show = async (): Promise<string> => {
+      const url = `http://witness.test/${encodeHex(sha256(encodeUtf8(origin)))}/checkpoint`;
+      return (await witness.fetch(new Request(url))).text();
+    };
+    for (let i = 0; i < 3; i++) expect(await show()).toBe(note + answer.body);
+    expect(signatures).toBe(1);
+    now += 60_000;
+    expect((await verifyNote(parseNote(await show()), keys)).map(({ time }) => time)).toEqual([1_060, 1_060]);
+    expect(signatures).toBe(2);
+  });
+
+  it("refuses a text that is longer than what its signer takes, before anything is stored", async () => {
+    const { log, witness, store } = setUp();
+    const text = `${parseNote(await log.note(5)).text}${"x".repeat(4_000)}\n`;
+    const note = formatNote(text, [await signNote(text, origin, { ...log.key, sign: longSigner(log.key) })]);
+    expect((await post(witness, `old 0\n\n${note}`)).status).toBe(400);
+    expect(store.head(origin)).toBeUndefined();
+  });
+
+  it("answers 503 and cosigns nothing when it cannot store or sign", async () => {
+    const log = makeLog(origin);
+    const store = makeStore();
+    const full = new UnavailableError("storage-full", "no space");
+    const logs = new Map([[origin, [log.verifier]]]);
+    const cannotStore = createWitness({
+      name,
+      signer,
+      logs,
+      store: { ...fake(store), update: () => Promise.reject(full) },
+    });
+    const body = `old 0\n\n${await log.note(5)}`;
+    expect((await post(cannotStore, body)).status).toBe(503);
+    const failing = { ...signer, sign: () => Promise.reject(new UnavailableError("signer-unavailable", "away")) };
+    const cannotSign = createWitness({ name, signer: failing, logs, store });
+    expect((await post(cannotSign, body)).status).toBe(503);
+    // Stored but not cosigned: the log asks again from there.
+    const witness = createWitness({ name, signer, logs, store });
+    expect(await post(witness, body)).toMatchObject({ status: 409, body: "5\n" });
+    expect((await post(witness, `old 5\n\n${await log.note(5)}`)).status).toBe(200);
+  });
+
   it("bounds the size of a request, its rate, and what else is asked", async () => {
     const { log, witness } = setUp({ requestsPerMinute: 3 });
     expect((await post(witness, `old 0\n${"A".repeat(200_000)}`)).status).toBe(413);
@@ -194,10 +277,10 @@ describe("the decision table", () => {
     const log = makeLog(origin);
     expect(() =>
       createWitness({ name, signer: log.key, logs: new Map([[origin, [log.verifier]]]), store: makeStore() }),
-    ).toThrow(/also a log key/);
+    ).toThrow(expect.objectContaining({ code: "key-role", message: "the witness key is also a log key" }));
     expect(() =>
       createWitness({ name: origin, signer, logs: new Map([[origin, [log.verifier]]]), store: makeStore() }),
-    ).toThrow(/name of a log/);
+    ).toThrow(expect.objectContaining({ code: "key-role", message: "the witness has the name of a log" }));
   });
 });
 
