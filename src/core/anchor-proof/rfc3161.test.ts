@@ -419,10 +419,10 @@ function makeAttribute(): Uint8Array {
 describe("formatTimestampRequest", () => {
   it("writes version, imprint, nonce and certReq, and a policy where one is asked for", () => {
     const request = formatTimestampRequest({ digest, nonce: Uint8Array.of(0x80, 0, 0, 0, 0, 0, 0, 1) });
-    const imprint = `3031300d06096086480165030402010500${"0420"}${digest.toString("hex")}`;
-    expect(Buffer.from(request).toString("hex")).toBe(`3043020101${imprint}0209008000000000000001${"0101ff"}`);
+    const imprint = `3031300d060960864801650304020105000420${digest.toString("hex")}`;
+    expect(Buffer.from(request).toString("hex")).toBe(`3044020101${imprint}02090080000000000000010101ff`);
     const asked = formatTimestampRequest({ digest, nonce, policy: "1.3.6.1.4.1.99999.1" });
-    expect(Buffer.from(asked).toString("hex")).toContain("060a2b060104018 68d1f01".replace(" ", ""));
+    expect(Buffer.from(asked).toString("hex")).toContain("06092b06010401868d1f01");
   });
 
   it("refuses digests and nonces of another size", () => {
@@ -455,13 +455,9 @@ describe("parseTimestampResponse", () => {
   });
 
   it("hands the token out byte for byte", () => {
-    expect(
-      Buffer.from(parseTimestampResponse(makeResponse(token())).token!).equals(
-        parseTimestampToken(makeResponse(token())).bytes,
-      ),
-    ).toBe(false);
     const one = token();
     expect(Buffer.from(parseTimestampResponse(makeResponse(one)).token!).equals(one)).toBe(true);
+    expect(Buffer.from(parseTimestampToken(makeResponse(one)).bytes).equals(one)).toBe(true);
   });
 });
 
