@@ -23,6 +23,7 @@ import {
   openState,
   type State,
 } from "./keys/index.ts";
+import type { Archive } from "./ledger/archive.ts";
 import { type Clock, systemClock } from "./ledger/clock.ts";
 import { loadState } from "./ledger/control-log.ts";
 import { evidenceOf, formatEvidence, parseEvidence } from "./ledger/evidence.ts";
@@ -64,6 +65,8 @@ export interface OpenOptions {
   readonly allowNetworkFileSystem?: boolean;
   /** Who cosigns, and the policy whose quorum decides. Default: the witnesses with a URL in the policy of the state directory. */
   readonly witnesses?: Witnesses;
+  /** Where the ledger is published: its checkpoint is held against the ledger at every open. */
+  readonly published?: Archive;
   readonly clock?: Clock;
   readonly random?: Random;
   readonly limits?: Partial<LedgerLimits>;
@@ -171,7 +174,17 @@ const SEEDED_START_MS = Date.UTC(2026, 0, 1);
 
 const OPTION_NAMES: readonly (keyof OpenOptions)[] = [
   ...(["create", "readOnly", "origin", "scheme", "commitmentHash", "rules", "signer", "state", "lockStore"] as const),
-  ...(["driver", "allowNetworkFileSystem", "witnesses", "clock", "random", "limits", "notify", "signal"] as const),
+  ...([
+    "driver",
+    "allowNetworkFileSystem",
+    "witnesses",
+    "published",
+    "clock",
+    "random",
+    "limits",
+    "notify",
+    "signal",
+  ] as const),
 ];
 
 function checkOptions(options: OpenOptions): void {
@@ -240,6 +253,7 @@ async function openFile(path: string, options: OpenOptions): Promise<LedgerEngin
       ...parts,
       ...held,
       witnesses,
+      published: options.published,
       closed: (size) => rememberSize(state, path, size),
       verifyRanges: verifyPool(storage.capabilities.readLocation ?? path),
     });
@@ -268,14 +282,17 @@ async function createFile(path: string, options: OpenOptions, state: State, part
     .slice(0, 64);
   const origin = options.origin ?? `tallystick.local/${file}/${randomHex(random, 8)}`;
   const given = givenSigners(options);
-  const signers = given ?? [generateSigner(options, random)];
+  // The key of an attempt that did not get as far as the ledger is taken up with its record in the lock store.
+  const unfinished = given === null && (await parts.lockStore.fetch(origin))?.note === null;
+  const kept = unfinished ? state.readKey(origin) : undefined;
+  const signers = given ?? [kept === undefined ? generateSigner(options, random) : logSignerFromPem(kept)];
   const created = await createIn(parts.storage, {
     ...options,
     ...parts,
     origin,
     signers,
     prepared: (genesisLeaf) => {
-      if (given === null) state.writeKey(origin, exportPem(signers[0] as Signer));
+      if (given === null && kept === undefined) state.writeKey(origin, exportPem(signers[0] as Signer));
       state.writePolicy(origin, firstPolicy(origin, signers, genesisLeaf));
     },
   });
@@ -307,7 +324,10 @@ function createIn(storage: LedgerStorage, options: CreateOptions): Promise<boole
   for (const signer of signers)
     formatVerifierKey({ name: origin, type: signer.algorithm === "ed25519" ? 1 : 6, publicKey: signer.publicKey });
   return storage.create(async () => {
-    const lockStoreId = randomHex(random, 16);
+    // A record without a checkpoint was left by an attempt that failed or crashed before the ledger existed: nothing was
+    // ever signed under it, so the next attempt goes on from there. One with a checkpoint is of another ledger.
+    const record = await lockStore.fetch(origin);
+    const lockStoreId = record?.note === null ? record.lockStoreId : randomHex(random, 16);
     const batch = genesisBatch(
       {
         origin,
@@ -320,7 +340,7 @@ function createIn(storage: LedgerStorage, options: CreateOptions): Promise<boole
       },
       { clock, random },
     );
-    await lockStore.create({ origin, lockStoreId });
+    if (record?.note !== null) await lockStore.create({ origin, lockStoreId });
     options.prepared(genesisLeafOf(batch));
     return batch;
   });

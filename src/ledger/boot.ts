@@ -15,6 +15,8 @@ export interface BootParts {
   readonly state: LedgerState;
   /** Checkpoint that a reader on this machine saw last. */
   readonly lastSeen: string | undefined;
+  /** Checkpoint note that is published for everybody to see. */
+  readonly published?: string | undefined;
 }
 
 export interface BootResult {
@@ -25,9 +27,11 @@ export interface BootResult {
 }
 
 /**
- * Start-up check before anything is signed. In every legal crash state: copy in the database ≤ lock store ≤ entries. So
+ * Start-up check before anything is signed. In every legal crash state: published, seen, copy in the database ≤ lock store ≤
+ * entries. So
  *
  *     entries < lock store          the database was rolled back, truncated or replaced
+ *     entries < published, seen     the same, and the lock store with it
  *     lock store < copy             the lock store was rolled back
  *     other root at one size        the history was rewritten
  *
@@ -39,6 +43,7 @@ export async function bootCheck(parts: BootParts): Promise<BootResult> {
   const { origin } = state.genesis;
   if (parts.lastSeen !== undefined)
     await requireCovered(parts, parts.lastSeen, "the checkpoint that this machine last saw");
+  if (parts.published !== undefined) await requireCovered(parts, parts.published, "what is published");
   const copy = await storage.latestCheckpoint();
   if (copy !== undefined) await requireCovered(parts, copy.note, "the checkpoint stored in the ledger");
   const record = await lockStore.fetch(origin).catch((error: unknown) => {

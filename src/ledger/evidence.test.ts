@@ -6,6 +6,7 @@ import { parseCheckpoint } from "../core/checkpoint.ts";
 import { parseNote } from "../core/note.ts";
 import { generateLogKey } from "../keys/index.ts";
 import { Ledger, recover } from "../open.ts";
+import { filesystemArchive } from "../storage/archive/filesystem.ts";
 import { parseEvidence } from "./evidence.ts";
 
 const folders: string[] = [];
@@ -52,5 +53,33 @@ describe("a ledger that was rolled back", () => {
     await recovered.append(event);
     expect((await recovered.verify()).ok).toBe(true);
     await recovered.close();
+  });
+
+  it("is refused by what it published, when database and lock store were both restored", async () => {
+    const folder = mkdtempSync(join(tmpdir(), "evidence-"));
+    folders.push(folder);
+    const file = join(folder, "a.db");
+    const published = filesystemArchive(join(folder, "www"));
+    const options = { state: join(folder, "state"), signer: generateLogKey(), notify: () => {}, published };
+    const ledger = await Ledger.open(file, options);
+    await ledger.append(event);
+    await ledger.close();
+    for (const name of ["a.db", "state"]) cpSync(join(folder, name), join(folder, `old-${name}`), { recursive: true });
+    const again = await Ledger.open(file, options);
+    await again.append(event);
+    await again.publish(published);
+    await again.close();
+    for (const name of ["a.db", "state"]) {
+      rmSync(join(folder, name), { recursive: true });
+      cpSync(join(folder, `old-${name}`), join(folder, name), { recursive: true });
+    }
+    await expect(Ledger.open(file, options)).rejects.toMatchObject({
+      code: "rolled-back",
+      details: { expected: 3, found: 2 },
+    });
+    const { published: _, ...blind } = options;
+    const deceived = await Ledger.open(file, blind);
+    expect(deceived.size).toBe(2);
+    await deceived.close();
   });
 });

@@ -1,7 +1,7 @@
 import { channel } from "node:diagnostics_channel";
 import { type AuthorSigner, signEvent, verifyAuthorSignatures } from "../core/author-signature.ts";
 import { parseCheckpoint } from "../core/checkpoint.ts";
-import { encodeHex } from "../core/encoding.ts";
+import { decodeUtf8, encodeHex } from "../core/encoding.ts";
 import type { Scheme } from "../core/entry.ts";
 import {
   isTallystickError,
@@ -13,6 +13,7 @@ import {
 } from "../core/errors.ts";
 import { type EncodedEvent, type Event, encodeEvent } from "../core/event.ts";
 import type { LedgerState } from "../core/ledger-state.ts";
+import { NOTE_BYTES_MAX } from "../core/limits.ts";
 import { parseNote } from "../core/note.ts";
 import type { Policy } from "../core/policy.ts";
 import type { VerifyReport } from "../core/report.ts";
@@ -29,10 +30,10 @@ import { policyOf } from "./ledger-policy.ts";
 import { type LedgerLimits, PURGE_RETRY_MS, STREAM_CHUNK_ENTRIES } from "./limits.ts";
 import type { LockStore } from "./lock-store.ts";
 import { buildReceipt, buildTlogProof } from "./prove.ts";
-import { type Published, publishLedger } from "./publish.ts";
+import { CHECKPOINT_PATH, type Published, publishLedger } from "./publish.ts";
 import { Query, type QueryFilter, type QueryParts } from "./query.ts";
 import type { Random } from "./random.ts";
-import type { ReaderState } from "./reader-state.ts";
+import type { ReaderState, VerificationRecord } from "./reader-state.ts";
 import { reindexLedger } from "./reindex.ts";
 import { RightEdge } from "./right-edge.ts";
 import { SaltPool } from "./salt-pool.ts";
@@ -81,6 +82,8 @@ export interface LedgerParts {
   readonly readerState: ReaderState | null;
   /** Rollback and fork are refused at open unless the ledger is only read. */
   readonly readOnly: boolean;
+  /** Where the ledger is published: what stands there is held against the ledger before anything is signed. */
+  readonly published?: Archive | undefined;
   /** Called once when the ledger is closed, with its size. */
   readonly closed?: (size: number) => void;
   /** Who cosigns, and how many of them are enough. */
@@ -182,7 +185,9 @@ export class LedgerEngine {
     let problem = parts.problem;
     let latest: Checkpointer["latest"] = null;
     try {
-      const boot = await bootCheck({ storage: parts.storage, lockStore: parts.lockStore, edge, state, lastSeen });
+      const published = await readPublished(parts.published);
+      const { storage, lockStore } = parts;
+      const boot = await bootCheck({ storage, lockStore, edge, state, lastSeen, published });
       problem ??= boot.problem;
       latest = boot.latest;
     } catch (error) {
@@ -474,14 +479,7 @@ export class LedgerEngine {
         verifyChannel.publish({ size, ok, conclusive, findings: report.findings.length });
       if (findingChannel.hasSubscribers)
         for (const { code, index } of report.findings) findingChannel.publish({ code, index });
-      await readerState?.writeVerification(this.origin, {
-        time: new Date(this.parts.clock.now()).toISOString(),
-        size,
-        root,
-        ok,
-        conclusive,
-        findings: report.findings.length,
-      });
+      await this.recordVerification({ size, root, ok, conclusive, findings: report.findings.length });
       return report;
     } finally {
       await snapshot.close();
@@ -623,6 +621,16 @@ export class LedgerEngine {
     }
   }
 
+  /** Notes when it was last verified. A machine whose state cannot be written can still verify. */
+  private async recordVerification(record: Omit<VerificationRecord, "time">): Promise<void> {
+    const time = new Date(this.parts.clock.now()).toISOString();
+    try {
+      await this.parts.readerState?.writeVerification(this.origin, { time, ...record });
+    } catch (error) {
+      if (!isTallystickError(error)) throw error;
+    }
+  }
+
   /** What cannot be signed now is verified all the same: the report says how far the latest checkpoint reaches. */
   private async signIfPossible(): Promise<void> {
     try {
@@ -760,6 +768,12 @@ async function restoreCopy(storage: LedgerStorage, latest: SignedCheckpoint): Pr
     // A copy that cannot be made now is made with the next checkpoint, or by the next open.
     if (!(error instanceof UnavailableError)) throw error;
   });
+}
+
+/** The published note, if the archive has one. */
+async function readPublished(archive: Archive | undefined): Promise<string | undefined> {
+  const bytes = await archive?.get(CHECKPOINT_PATH, { bytesMax: NOTE_BYTES_MAX });
+  return bytes === undefined ? undefined : decodeUtf8(bytes, "malformed-note");
 }
 
 function withPosition(error: unknown, facts: { readonly position: number; readonly durable: number }): unknown {
