@@ -1,0 +1,78 @@
+/** One bounded HTTP exchange, as every client of this folder makes it: no redirects, a time limit, a size limit. */
+export interface HttpLimits {
+  readonly timeoutMs: number;
+  readonly answerBytesMax: number;
+  readonly fetch: typeof fetch;
+}
+
+export interface HttpAnswer {
+  readonly status: number;
+  /** Media type without parameters, in lower case. */
+  readonly type: string;
+  readonly body: Uint8Array;
+}
+
+const REASON_CHARACTERS_MAX = 160;
+/** Of an RFC 3161 authority or a calendar: both answer within a second or so. */
+export const TIMEOUT_MS_DEFAULT = 5_000;
+
+/**
+ * The answer, or in words why there is none. Throws only when `signal` aborts. A redirect is an error: it would lead to an
+ * address that nobody allowed.
+ */
+export async function exchange(
+  url: string,
+  init: RequestInit,
+  { timeoutMs, answerBytesMax, fetch: call }: HttpLimits,
+  signal?: AbortSignal,
+): Promise<HttpAnswer | string> {
+  signal?.throwIfAborted();
+  const timeout = AbortSignal.timeout(timeoutMs);
+  const both = signal === undefined ? timeout : AbortSignal.any([signal, timeout]);
+  try {
+    const response = await call(url, { ...init, redirect: "error", signal: both });
+    const body = await readBounded(response, answerBytesMax);
+    if (body === null) return `the answer is larger than ${answerBytesMax} bytes`;
+    const type = (response.headers.get("content-type") ?? "").split(";")[0]!.trim().toLowerCase();
+    return { status: response.status, type, body };
+  } catch (error) {
+    signal?.throwIfAborted();
+    return timeout.aborted ? `no answer within ${timeoutMs} ms` : `not reachable: ${messageOf(error)}`;
+  }
+}
+
+async function readBounded(response: Response, bytesMax: number): Promise<Uint8Array | null> {
+  const chunks: Uint8Array[] = [];
+  let size = 0;
+  for await (const chunk of (response.body ?? []) as AsyncIterable<Uint8Array>) {
+    size += chunk.length;
+    // Leaving the loop cancels the body.
+    if (size > bytesMax) return null;
+    chunks.push(chunk);
+  }
+  return Uint8Array.from(Buffer.concat(chunks));
+}
+
+function messageOf(error: unknown): string {
+  const cause = error instanceof Error && error.cause instanceof Error ? error.cause : error;
+  return printable(cause instanceof Error ? cause.message : "unknown");
+}
+
+/** What a stranger wrote, fit for a log: printable ASCII, at most 160 characters. */
+export function printable(text: string): string {
+  return text
+    .replaceAll(/[^\x20-\x7e]+/g, " ")
+    .trim()
+    .slice(0, REASON_CHARACTERS_MAX);
+}
+
+/** An http or https address without credentials, fragment and trailing slash; `TypeError` otherwise. */
+export function checkedAddress(url: string, name: string): string {
+  const parsed = URL.canParse(url) ? new URL(url) : null;
+  if (parsed === null || !/^https?:$/.test(parsed.protocol))
+    throw new TypeError(`${name}: expected an http or https address, got ${url}`);
+  if (parsed.username !== "" || parsed.password !== "" || parsed.hash !== "") {
+    throw new TypeError(`${name}: expected an address without credentials and fragment`);
+  }
+  return url.replace(/\/+$/, "");
+}
