@@ -17,7 +17,7 @@ export function memoryArchive(): MemoryArchive {
     async put(path, bytes) {
       assertArchivePath(path);
       const present = objects.get(path);
-      if (present === undefined) objects.set(path, bytes.slice());
+      if (present === undefined) objects.set(path, new Uint8Array(bytes));
       else if (Buffer.compare(present, bytes) !== 0)
         throw new ConflictError("already-exists", `${path} is there already, with other bytes`, { details: { path } });
     },
@@ -31,7 +31,7 @@ export function memoryArchive(): MemoryArchive {
         throw new ConflictError("lock-moved", `${path} is not what was expected: somebody else replaced it`, {
           details: { path },
         });
-      objects.set(path, next.slice());
+      objects.set(path, new Uint8Array(next));
     },
 
     async get(path, { bytesMax = BUNDLE_BYTES_MAX, signal } = {}) {
@@ -40,7 +40,7 @@ export function memoryArchive(): MemoryArchive {
       const bytes = objects.get(path);
       if (bytes !== undefined && bytes.length > bytesMax)
         throw new MalformedError("malformed-tile", `${path}: expected at most ${bytesMax} bytes, got ${bytes.length}`);
-      return bytes?.slice();
+      return bytes === undefined ? undefined : new Uint8Array(bytes);
     },
 
     async deletePartials(path) {
