@@ -1,8 +1,8 @@
 import { resolve } from "node:path";
 import { fileURLToPath } from "node:url";
+import { headOfNote } from "./core/contradiction.ts";
 import { decodeUtf8 } from "./core/encoding.ts";
 import { isTallystickError, MalformedError, PolicyError, UnavailableError, VerificationError } from "./core/errors.ts";
-import { headOfNote } from "./core/evidence.ts";
 import { NOTE_BYTES_MAX } from "./core/limits.ts";
 import { parsePolicy } from "./core/policy.ts";
 import type { VerifyReport } from "./core/report.ts";

@@ -1,8 +1,8 @@
 import { parseLedgerCheckpoint } from "./checkpoint.ts";
+import { headOfNote } from "./contradiction.ts";
 import { bytesEqual, encodeHex } from "./encoding.ts";
 import { EntryChain } from "./entry-chain.ts";
 import { isTallystickError } from "./errors.ts";
-import { headOfNote } from "./evidence.ts";
 import { independenceOf, missingEvidence, timeOf, unreadableReport, verdict, withFindings } from "./file-report.ts";
 import { FindingList } from "./finding-list.ts";
 import { TILE_WIDTH, TIME_SKEW_SECONDS_MAX } from "./limits.ts";

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { BAD_ENTRIES, FORGED_POLICY, forgeChain, publishForged } from "../../test/published/forged-log.ts";
+import { parseContradiction, verifyContradiction } from "../core/contradiction.ts";
 import { encodeHex, encodeUtf8 } from "../core/encoding.ts";
-import { parseEvidence, verifyEvidence } from "../core/evidence.ts";
 import { sha256 } from "../core/hash.ts";
 import { hashLeaf } from "../core/merkle.ts";
 import { formatNote, formatSignatureLine, formatVerifierKey, parseNote, parseVerifierKey } from "../core/note.ts";
@@ -178,14 +178,14 @@ describe("mirror, of a source that lies", () => {
       details: { held, shown, expected: 451, found: 51, location: "memory:" },
     });
     expect(error.message).toContain("memory: shows size 51, but size 451 was seen before");
-    const path = error.details.evidence as string;
+    const path = error.details.contradiction as string;
     const file = target.objects.get(path) as Uint8Array;
-    expect(parseEvidence(file)).toEqual({ kind: "rolled-back", held, shown });
-    expect(await verifyEvidence(file, policy)).toMatchObject({ held: { size: 451 }, shown: { size: 51 } });
+    expect(parseContradiction(file)).toEqual({ kind: "rolled-back", held, shown });
+    expect(await verifyContradiction(file, policy)).toMatchObject({ held: { size: 451 }, shown: { size: 51 } });
     before[path] = Buffer.from(file).toString("base64");
     expect(contentOf(target)).toEqual(before);
     // Again: the same file.
-    await expect(mirrorLedger({ source, target, policy })).rejects.toMatchObject({ details: { evidence: path } });
+    await expect(mirrorLedger({ source, target, policy })).rejects.toMatchObject({ details: { contradiction: path } });
     await test.ledger.close();
   });
 
@@ -213,9 +213,9 @@ describe("mirror, of a source that lies", () => {
       code: "forked",
       details: { held: await ours.ledger.checkpoint(), shown: await theirs.ledger.checkpoint() },
     });
-    const file = target.objects.get(error.details.evidence) as Uint8Array;
-    expect(await verifyEvidence(file, policy)).toMatchObject({ kind: "forked" });
-    expect(contentOf(target)).toEqual({ ...before, [error.details.evidence]: Buffer.from(file).toString("base64") });
+    const file = target.objects.get(error.details.contradiction) as Uint8Array;
+    expect(await verifyContradiction(file, policy)).toMatchObject({ kind: "forked" });
+    expect(contentOf(target)).toEqual({ ...before, [error.details.contradiction]: Buffer.from(file).toString("base64") });
   });
 
   it("tells of a fork also where the evidence cannot be kept", async () => {
@@ -232,7 +232,7 @@ describe("mirror, of a source that lies", () => {
     const full = faultyArchive(target, ({ operation }) => (operation === "put" ? "fail-before" : undefined));
     await expect(mirrorLedger({ source: other, target: full, policy })).rejects.toMatchObject({
       code: "forked",
-      details: { evidence: null, held: await ours.ledger.checkpoint(), shown: await theirs.ledger.checkpoint() },
+      details: { contradiction: null, held: await ours.ledger.checkpoint(), shown: await theirs.ledger.checkpoint() },
     });
   });
 

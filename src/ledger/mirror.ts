@@ -1,8 +1,8 @@
 import type { Checkpoint } from "../core/checkpoint.ts";
+import { type Contradiction, formatContradiction } from "../core/contradiction.ts";
 import { bytesEqual, decodeUtf8, encodeHex, encodeUtf8 } from "../core/encoding.ts";
 import { CHAIN_START, EntryChain } from "../core/entry-chain.ts";
 import { isTallystickError, PolicyError, UnavailableError, VerificationError } from "../core/errors.ts";
-import { type Evidence, formatEvidence } from "../core/evidence.ts";
 import { sha256Hex } from "../core/hash.ts";
 import { NOTE_BYTES_MAX, TILE_WIDTH } from "../core/limits.ts";
 import { TREE_HASH_BYTES } from "../core/merkle.ts";
@@ -62,8 +62,8 @@ const TRIES_MAX = 8;
  * Follows a published log into an archive: its checkpoint under the policy, its consistency with what was mirrored before, and every new
  * tile and entry against the signed root, all before anything is written; the checkpoint is written last. What is mirrored is never
  * overwritten, and an interrupted run is completed by the next. Errors: `rolled-back` for a smaller checkpoint and `forked` for
- * another history, both with `details.held`, `details.shown` and, in the target, the file `details.evidence` that proves it
- * (`verifyEvidence`); `quorum-not-reached`; `proof-invalid` for an object that is not of the signed tree, `verification-failed` for entries
+ * another history, both with `details.held`, `details.shown` and, in the target, the file `details.contradiction` that shows it
+ * (`verifyContradiction`); `quorum-not-reached`; `proof-invalid` for an object that is not of the signed tree, `verification-failed` for entries
  * that the log should never have signed (`details.findings`); those of `verifyCheckpoint`; `not-found` where nothing is published;
  * `already-exists` where the target was tampered with; `malformed-*`, `storage-*`.
  */
@@ -183,7 +183,7 @@ async function rootInMirror(
   parts: MirrorParts,
   held: Seen,
   size: number,
-): Promise<NonNullable<Evidence["other"]> | null> {
+): Promise<NonNullable<Contradiction["other"]> | null> {
   const { target } = parts;
   try {
     const read = tileReaderOf(objectsOf(parts, target));
@@ -200,11 +200,11 @@ async function rootInMirror(
 /** Keeps the evidence in the mirror, and gives the error that tells of it. */
 async function contradiction(
   { target, source }: MirrorParts,
-  evidence: Evidence,
+  evidence: Contradiction,
   [message, details]: readonly [message: string, details: Readonly<Record<string, unknown>>],
 ): Promise<VerificationError> {
   const { kind, held, shown } = evidence;
-  const text = formatEvidence(evidence);
+  const text = formatContradiction(evidence);
   const path = `evidence/${kind}-${sha256Hex(text).slice(0, 16)}.json`;
   const facts = { ...details, held, shown, location: source.location };
   try {
@@ -213,10 +213,10 @@ async function contradiction(
     if (!isTallystickError(cause)) throw cause;
     // What was found out matters more than where it could not be kept.
     const lost = `${message}. The evidence could not be written (${cause.message})`;
-    return new VerificationError(kind, lost, { cause, details: { ...facts, evidence: null } });
+    return new VerificationError(kind, lost, { cause, details: { ...facts, contradiction: null } });
   }
   return new VerificationError(kind, `${message}. Both signed checkpoints are in ${target.location}/${path}`, {
-    details: { ...facts, evidence: path },
+    details: { ...facts, contradiction: path },
   });
 }
 

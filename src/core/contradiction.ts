@@ -15,7 +15,7 @@ import { verifyConsistency } from "./proof.ts";
  * checkpoint has at the smaller size, with the consistency proof that it has. `rolled-back`: a smaller checkpoint was shown after a
  * larger one had been. Both are genuine, so that they came in this order is the word of whoever kept the file. Normative: spec/published.md.
  */
-export interface Evidence {
+export interface Contradiction {
   readonly kind: "forked" | "rolled-back";
   /** Note that was held before. */
   readonly held: string;
@@ -25,27 +25,27 @@ export interface Evidence {
   readonly other?: { readonly root: Uint8Array; readonly proof: readonly Uint8Array[] } | undefined;
 }
 
-export interface VerifiedEvidence {
-  readonly kind: Evidence["kind"];
+export interface VerifiedContradiction {
+  readonly kind: Contradiction["kind"];
   readonly held: Checkpoint;
   readonly shown: Checkpoint;
 }
 
-const FORMAT = "tallystick/evidence/v1";
+const FORMAT = "tallystick/contradiction/v1";
 const MEMBERS = "consistency,format,held,kind,root,shown";
 /** Two notes, doubled for the escapes of JSON, and a proof. */
-const EVIDENCE_BYTES_MAX: number = 4 * NOTE_BYTES_MAX + 64 * 1024;
+const CONTRADICTION_BYTES_MAX: number = 4 * NOTE_BYTES_MAX + 64 * 1024;
 
-/** Text of an evidence file: one line of canonical JSON and a newline. */
-export function formatEvidence({ kind, held, shown, other }: Evidence): string {
+/** Text of the file: one line of canonical JSON and a newline. */
+export function formatContradiction({ kind, held, shown, other }: Contradiction): string {
   const consistency = (other?.proof ?? []).map(encodeHex);
   const root = other === undefined ? null : encodeHex(other.root);
   return `${canonicalize({ consistency, format: FORMAT, held, kind, root, shown })}\n`;
 }
 
-/** Evidence of a file that anybody may have written, nothing verified. `malformed-proof` for anything that is none. */
-export function parseEvidence(file: Uint8Array | string): Evidence {
-  if (file.length > EVIDENCE_BYTES_MAX) malformed(`expected at most ${EVIDENCE_BYTES_MAX} bytes`);
+/** Contradiction of a file that anybody may have written, nothing verified. `malformed-proof` for anything that is none. */
+export function parseContradiction(file: Uint8Array | string): Contradiction {
+  if (file.length > CONTRADICTION_BYTES_MAX) malformed(`expected at most ${CONTRADICTION_BYTES_MAX} bytes`);
   const text = typeof file === "string" ? file : decodeUtf8(file, "malformed-proof");
   if (!text.endsWith("\n")) malformed("expected a newline at the end");
   const value = parse(text.slice(0, -1));
@@ -70,8 +70,8 @@ export function parseEvidence(file: Uint8Array | string): Evidence {
  * not; `malformed-proof`, `malformed-note`, and the errors of `verifyCheckpoint` for the notes. No quorum is asked for: it is
  * the log that signed both.
  */
-export async function verifyEvidence(file: Uint8Array | string, policy: Policy): Promise<VerifiedEvidence> {
-  const { kind, held, shown, other } = parseEvidence(file);
+export async function verifyContradiction(file: Uint8Array | string, policy: Policy): Promise<VerifiedContradiction> {
+  const { kind, held, shown, other } = parseContradiction(file);
   const first = (await verifyCheckpoint(held, policy)).checkpoint;
   const second = (await verifyCheckpoint(shown, policy)).checkpoint;
   const result = { kind, held: first, shown: second };
@@ -109,7 +109,7 @@ function parse(text: string): JsonValue {
     return parseCanonical(text);
   } catch (cause) {
     if (!isTallystickError(cause)) throw cause;
-    throw new MalformedError("malformed-proof", `evidence: ${cause.message}`, { cause });
+    throw new MalformedError("malformed-proof", `contradiction: ${cause.message}`, { cause });
   }
 }
 
@@ -119,9 +119,9 @@ function hashOf(value: JsonValue | undefined): Uint8Array {
 }
 
 function malformed(problem: string): never {
-  throw new MalformedError("malformed-proof", `evidence: ${problem}`);
+  throw new MalformedError("malformed-proof", `contradiction: ${problem}`);
 }
 
 function invalid(problem: string): VerificationError {
-  return new VerificationError("proof-invalid", `evidence: ${problem}`);
+  return new VerificationError("proof-invalid", `contradiction: ${problem}`);
 }
