@@ -67,6 +67,8 @@ async function isFolder(path: string, state: State | null): Promise<boolean> {
 const HEAD_BYTES = 64;
 const CHUNK_BYTES: number = 256 * 1024;
 
+const LEDGER_OPTIONS = ["expect", "since", "first", "last", "remember"] as const;
+
 /** A receipt or an export; null for anything else. */
 async function verifyText(path: string, options: VerifyOptions): Promise<VerifyReport | null> {
   const { policy, allowSelfAsserted = false, findingsMax } = options;
@@ -77,6 +79,12 @@ async function verifyText(path: string, options: VerifyOptions): Promise<VerifyR
     throw new MalformedError("unrecognised-file", `${path} is JSON, but neither a receipt nor an export`);
   }
   if (kind === null) return null;
+  for (const name of LEDGER_OPTIONS) {
+    // A comparison that nobody makes must not look as if it had been made.
+    if (options[name] !== undefined && options[name] !== false) {
+      throw new TypeError(`verify: expected no ${name} with a receipt or an export: it is about a ledger`);
+    }
+  }
   // One byte more than any receipt has is enough to refuse it.
   if (kind === "receipt") return reportReceipt(await readBounded(path, RECEIPT_BYTES_MAX + 1), pin);
   const lines = (): AsyncIterable<FileLine> => splitLines(createReadStream(path, { highWaterMark: CHUNK_BYTES }));

@@ -100,6 +100,8 @@ export function createOutput({ json, quiet }: OutputOptions): Output {
 
   function remark(head: string, text: string): void {
     drawn?.end();
+    // A remark follows the result it is about.
+    void flush();
     const width = stderr.isTTY ? Math.min(COLUMNS_MAX, stderr.columns ?? COLUMNS_DEFAULT) : Number.POSITIVE_INFINITY;
     const [first = "", ...rest] = wrap(safeText(text), width - head.length - 2);
     const label = head === "" ? "" : `${LABELS[head]?.(remarks) ?? head} `;

@@ -59,7 +59,10 @@ export async function recoverLedger(parts: RecoverParts): Promise<Recovered> {
     throw new MalformedError("malformed-key", "this key was retired or revoked; a key is never taken up again");
   const lost: string[] = [];
   if (known === undefined) lost.push("key");
-  if (record === undefined || record.lockStoreId !== state.lockStoreId) lost.push("lock-store");
+  // A lock store behind the copy in the database was restored from a backup: what it forgot was released.
+  const copied = (await storage.latestCheckpoint())?.size ?? 0;
+  const isBehind = copied > (head?.size ?? 0);
+  if (record === undefined || record.lockStoreId !== state.lockStoreId || isBehind) lost.push("lock-store");
   const diverged =
     head !== null && (head.size > edge.size || !bytesEqual(await edge.root(storage, head.size), head.root));
   if (diverged) lost.push("database");

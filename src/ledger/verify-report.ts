@@ -123,7 +123,7 @@ function authenticityOf(evidence: Evidence): Verdict {
   if (latest === null) return verdict("notEstablished", "no checkpoint that holds was found");
   const unchecked: string[] = [];
   if (latest.size < size)
-    unchecked.push(`${size - latest.size} entries after the checkpoint of size ${latest.size} are not signed yet`);
+    unchecked.push(`${counted(size - latest.size)} after the checkpoint of size ${latest.size} not signed yet`);
   if (policy !== null && policy.genesis === null) unchecked.push("genesis not pinned");
   const unknown = evidence.answers.reduce((sum, answer) => sum + answer.unknownSignatures, 0);
   if (policy?.requireSignature === true && unknown > 0)
@@ -181,7 +181,7 @@ function independenceOf({ latest, witnessed, policy, held, size }: Evidence): Ve
   if (policy !== null && policy.quorum !== "none") {
     if (witnessed !== null) {
       const names = witnessed.witnesses.map((witness) => witness.name).join(", ");
-      const after = witnessed.size < size ? [`${size - witnessed.size} entries after that are not cosigned yet`] : [];
+      const after = witnessed.size < size ? [`${counted(size - witnessed.size)} after that not cosigned yet`] : [];
       return verdict("pass", `cosigned by ${names} at size ${witnessed.size}`, after);
     }
     const names = latest?.witnesses.map((witness) => witness.name).join(", ") ?? "";
@@ -208,6 +208,10 @@ function timeOf({ witnessed }: Evidence): Verdict {
   return verdict("pass", `entries up to ${witnessed.size - 1} existed at ${time}, by the quorum of witnesses`);
 }
 
+function counted(entries: number): string {
+  return entries === 1 ? "1 entry" : `${entries} entries`;
+}
+
 interface SummaryFacts {
   readonly ok: boolean;
   readonly conclusive: boolean;
@@ -231,6 +235,6 @@ function summaryOf(facts: SummaryFacts): string {
     return "consistent, but no checkpoint: nothing says whose ledger this is or how long it must be";
   if (facts.pin === "none")
     return "consistent with itself, but no key is pinned: anybody could have written it; give --policy";
-  if (facts.purges.length > 0) return `intact: ${facts.size} entries; erased bytes are still held back by a reader`;
-  return `intact: ${facts.size} entries`;
+  if (facts.purges.length > 0) return `intact: ${counted(facts.size)}; erased bytes are still held back by a reader`;
+  return `intact: ${counted(facts.size)}`;
 }
