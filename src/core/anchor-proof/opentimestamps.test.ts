@@ -29,6 +29,13 @@ import {
 } from "./opentimestamps.ts";
 
 interface Vectors {
+  readonly stamps: readonly {
+    readonly title: string;
+    readonly digest: string;
+    readonly nonce: string;
+    readonly uri: string;
+    readonly proof: string;
+  }[];
   readonly opentimestamps: readonly {
     readonly title: string;
     readonly proof: string;
@@ -245,6 +252,15 @@ describe("startOts and mergeOts", () => {
   it("hides the digest behind the nonce", () => {
     expect(encodeHex(tip)).toBe(encodeHex(sha(digest, nonce)));
   });
+
+  for (const vector of vectors.stamps) {
+    it(`agrees with the vector: ${vector.title}`, () => {
+      const stamp = startOts(hex(vector.digest), hex(vector.nonce));
+      const waiting = { message: stamp.tip, items: [attestation({ kind: "pending", uri: vector.uri })] };
+      expect(encodeHex(formatOtsFile(stamp.join([waiting])))).toBe(vector.proof);
+      expect(readFileSync(new URL("../../../spec/anchors.md", import.meta.url), "utf8")).toContain(vector.proof);
+    });
+  }
 
   it("joins calendars' answers into one file in the order of the reference implementation", () => {
     const branch = (argument: string, uri: string): OtsTimestamp =>

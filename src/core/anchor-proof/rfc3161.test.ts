@@ -27,6 +27,12 @@ import {
 } from "./rfc3161.ts";
 
 interface Vectors {
+  readonly requests: readonly {
+    readonly title: string;
+    readonly digest: string;
+    readonly nonce: string;
+    readonly request: string;
+  }[];
   readonly timestamps: readonly {
     readonly title: string;
     readonly proof: string;
@@ -38,6 +44,8 @@ interface Vectors {
   }[];
 }
 const vectors = JSON.parse(readFileSync(new URL("../../../vectors/anchors.json", import.meta.url), "utf8")) as Vectors;
+
+const SPEC = readFileSync(new URL("../../../spec/anchors.md", import.meta.url), "utf8");
 
 const digest = createHash("sha256").update("anchored").digest();
 const nonce = Uint8Array.of(1, 2, 3, 4, 5, 6, 7, 8);
@@ -424,6 +432,14 @@ describe("formatTimestampRequest", () => {
     const asked = formatTimestampRequest({ digest, nonce, policy: "1.3.6.1.4.1.99999.1" });
     expect(Buffer.from(asked).toString("hex")).toContain("06092b06010401868d1f01");
   });
+
+  for (const vector of vectors.requests) {
+    it(`agrees with the vector: ${vector.title}`, () => {
+      const options = { digest: Buffer.from(vector.digest, "hex"), nonce: Buffer.from(vector.nonce, "hex") };
+      expect(Buffer.from(formatTimestampRequest(options)).toString("hex")).toBe(vector.request);
+      expect(SPEC).toContain(vector.request);
+    });
+  }
 
   it("refuses digests and nonces of another size", () => {
     expect(() => formatTimestampRequest({ digest: new Uint8Array(20), nonce })).toThrow(
