@@ -549,7 +549,7 @@ export class LedgerEngine {
       checkpointed: this.checkpointer.latest?.size ?? 0,
       witnessed: this.witnessing === null ? null : (this.witnessing.latest?.size ?? 0),
       witnesses: this.witnessing?.status ?? [],
-      problem: this.problem ?? this.witnessing?.alarm ?? this.checkpointer.failure,
+      problem: this.ownProblem() ?? this.witnessing?.alarm ?? this.checkpointer.failure,
     });
   }
 
@@ -659,6 +659,12 @@ export class LedgerEngine {
   private async witnessed(index: number): Promise<void> {
     const latest = this.witnessing?.latest;
     if (latest == null || latest.size <= index) await this.witnessing?.cosign();
+  }
+
+  /** What is wrong with the ledger, not with this handle: one that only reads is as healthy as the ledger is. */
+  private ownProblem(): unknown {
+    const { problem } = this;
+    return this.parts.readOnly && problem?.code === "read-only" ? problem.cause : problem;
   }
 
   private requireOpen(): void {
