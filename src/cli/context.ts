@@ -54,7 +54,7 @@ export function stateOf(context: Context): State {
 export interface LedgerUse extends KeyOptions {
   /** `read`: nothing is created or signed. `sign`: the ledger exists, and checkpoints may be signed. `append`: it may be made. */
   readonly mode: "read" | "sign" | "append";
-  readonly open?: Pick<OpenOptions, "origin" | "scheme" | "commitmentHash" | "rules" | "signer">;
+  readonly open?: Pick<OpenOptions, "origin" | "scheme" | "commitmentHash" | "rules" | "signer" | "published">;
 }
 
 const MODES = {

@@ -59,6 +59,9 @@ export function failureOf(error: unknown): Failure {
 }
 
 function hintOf(code: ErrorCode, details: Readonly<Record<string, unknown>>): string | undefined {
+  // A reader who follows a published ledger has nothing to restore.
+  if ("contradiction" in details)
+    return "keep both signed checkpoints: they are the evidence, and the operator's to explain";
   const hint = HINTS[code];
   const kept =
     typeof details.evidence === "string"

@@ -169,6 +169,13 @@ export function buildProgram(execute: Execute): Command {
   add(program, "stats", "[LEDGER]", "counts, times, sizes, last verification", () => import("./commands/stats.ts"))
     .argument("[ledger]", LEDGER_ARGUMENT)
     .option("--top <n>", "actions and actors to print (default: 10)", wholeNumber("a count from 1", 1));
+  add(
+    program,
+    "status",
+    "[LEDGER]",
+    "size, last checkpoint, witnesses, delays; exit 0 healthy, 3 overdue",
+    () => import("./commands/status.ts"),
+  ).argument("[ledger]", LEDGER_ARGUMENT);
   keyOptions(
     filterOptions(
       add(
@@ -192,8 +199,17 @@ export function buildProgram(execute: Execute): Command {
   );
 
   program.commandsGroup("Prove and verify:");
-  add(program, "verify", "[FILE]", "verify a ledger, a receipt or an export", () => import("./commands/verify.ts"))
-    .argument("[file]", "what to verify, told apart by content; $TALLYSTICK_LEDGER when left out")
+  add(
+    program,
+    "verify",
+    "[FILE|URL]",
+    "verify a ledger, a receipt, an export or a published ledger",
+    () => import("./commands/verify.ts"),
+  )
+    .argument(
+      "[file]",
+      "what to verify, told apart by content; folder or URL of a published ledger; $TALLYSTICK_LEDGER when left out",
+    )
     .option("--policy <file>", "the policy that you pin, got from the operator by another way")
     .option("--expect <file>", "a checkpoint that you got earlier: its history must be in the ledger")
     .option("--since <file>", "a checkpoint verified before: entries it covers are not read again")
@@ -235,6 +251,28 @@ export function buildProgram(execute: Execute): Command {
       .option("--disclose <field>", "show this field only; may be given again (scheme fields)", collect)
       .option("--tlog-proof", "the bare inclusion proof, for other C2SP tools"),
   );
+  keyOptions(
+    add(
+      program,
+      "publish",
+      "[LEDGER] --to DIR",
+      "write what is new as tiles that anyone can serve, follow and verify",
+      () => import("./commands/publish.ts"),
+    )
+      .argument("[ledger]", LEDGER_ARGUMENT)
+      .requiredOption("--to <dir>", "folder of the published ledger; made when missing")
+      .addOption(untilOption()),
+  );
+  add(
+    program,
+    "mirror",
+    "DIR|URL --into DIR",
+    "follow a published ledger: verify what is new and keep a copy",
+    () => import("./commands/mirror.ts"),
+  )
+    .argument("[source]", "folder or URL of a published ledger")
+    .requiredOption("--into <dir>", "folder of the copy; made when missing, never overwritten")
+    .option("--policy <file>", "the policy that you pin (default: what this machine keeps for the ledger)");
   add(
     program,
     "attack",

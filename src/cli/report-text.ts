@@ -48,7 +48,7 @@ export function reportLines(
 function kindOf({ kind, size, range }: VerifyReport): string {
   if (kind === "receipt" && range !== null) return `receipt of entry ${range[0]}`;
   if (range !== null) return `${kind}, entries ${range[0]} to ${range[1]}`;
-  return `${kind}, ${counted(size, "entry", "entries")}`;
+  return `${kind === "published" ? "published ledger" : kind}, ${counted(size, "entry", "entries")}`;
 }
 
 function findingLines(report: VerifyReport, { style, columns }: { style: Style; columns: number }): string[] {

@@ -58,6 +58,7 @@ const CHANGING: readonly (readonly [RegExp, string])[] = [
   [/[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}/g, "<uuid>"],
   [/\b[0-9a-f]{64}\b/g, "<hash>"],
   [/\b(key|rolled-back|forked)-[0-9a-f]{16}/g, "$1-<id>"],
+  [/127\.0\.0\.1:\d+/g, "127.0.0.1:<port>"],
   [/(?<![A-Za-z0-9+/])[A-Za-z0-9+/]{80,}={0,2}/g, "<base64>"],
   [/(?<![A-Za-z0-9+/])[A-Za-z0-9+/]{43}=/g, "<root>"],
 ];

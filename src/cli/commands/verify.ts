@@ -2,6 +2,7 @@ import { NOTE_BYTES_MAX, POLICY_BYTES_MAX } from "../../core/limits.ts";
 import type { VerifyReport } from "../../core/report.ts";
 import { exitCodeOf } from "../../core/report.ts";
 import { pathOf } from "../../open.ts";
+import { isWebLocation } from "../../published.ts";
 import { type VerifyOptions, verify } from "../../verify.ts";
 import { type Context, ledgerAnd, stateOf } from "../context.ts";
 import { EXIT, type ExitCode } from "../exit-codes.ts";
@@ -19,7 +20,7 @@ interface VerifyCommandOptions {
   readonly findingsMax?: number;
 }
 
-/** Verifies a ledger, a receipt or an export, told apart by content, and answers with six verdicts. */
+/** Verifies a ledger, a published ledger, a receipt or an export, told apart by content, and answers with six verdicts. */
 export async function run(
   context: Context,
   positionals: readonly string[],
@@ -61,6 +62,8 @@ function noteRemembered(context: Context, file: string, report: VerifyReport): v
   const { out } = context;
   const state = stateOf(context);
   if (report.origin !== null && report.ok && report.pin !== "none" && state.lastSeen(report.origin) !== undefined)
-    out.note(`remembered: from now on, this machine requires this history of ${pathOf(file)}`);
+    out.note(
+      `remembered: from now on, this machine requires this history of ${isWebLocation(file) ? file : pathOf(file)}`,
+    );
   else out.warn("nothing was remembered: only a ledger that verified under a pinned key is");
 }
