@@ -1,4 +1,4 @@
-import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { Agent, request } from "node:http";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
@@ -219,5 +219,10 @@ describe("witness list", () => {
       counts: true,
       shows: { says: "does not answer" },
     });
+    // One that comes back without its memory is told from one that is away.
+    rmSync(join(place.dir, "lister.sqlite"));
+    await w.start();
+    const forgot = await run("witness", "list", "c.db", "--ask");
+    expect(forgot.stderr).toContain("w cosigned size 1, and shows nothing of this ledger: it went back");
   });
 });

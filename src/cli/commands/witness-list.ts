@@ -60,7 +60,11 @@ export async function run(
     await out.line(`  ${safeText(facts.join("; "))}`);
     await out.line(`  ${style.dim(shortVkey(key))}`);
   }
-  for (const { name, shows } of witnesses) {
+  for (const { name, cosigned, shows } of witnesses) {
+    if (shows?.isAnswer === true && (shows.size ?? 0) < cosigned)
+      out.warn(
+        `${name} cosigned size ${cosigned}, and ${shows.says}: it went back, unless what it shows is merely late`,
+      );
     if ((shows?.size ?? 0) > size)
       out.warn(
         `${name} shows size ${shows?.size} under the ledger's key, and the ledger has ${size} entries: it was rolled back`,
@@ -85,16 +89,16 @@ function factsOf({ name, key, url }: PolicyWitness, all: readonly WitnessStatus[
 async function whatItShows(
   { name, key, url }: PolicyWitness,
   policy: Policy,
-): Promise<{ readonly says: string; readonly size: number | null }> {
-  if (url === null) return { says: "not asked", size: null };
+): Promise<{ readonly says: string; readonly size: number | null; readonly isAnswer: boolean }> {
+  if (url === null) return { says: "not asked", size: null, isAnswer: false };
   const note = await httpWitness({ name, vkey: key.vkey, url }).latest(policy.origin);
-  if (note === undefined) return { says: "does not answer", size: null };
-  if (note === null) return { says: "shows nothing of this ledger", size: null };
+  if (note === undefined) return { says: "does not answer", size: null, isAnswer: false };
+  if (note === null) return { says: "shows nothing of this ledger", size: null, isAnswer: true };
   try {
     const { checkpoint } = await verifyCheckpoint(parseNote(note), policy);
-    return { says: `shows size ${checkpoint.size} now`, size: checkpoint.size };
+    return { says: `shows size ${checkpoint.size} now`, size: checkpoint.size, isAnswer: true };
   } catch (error) {
     if (!isTallystickError(error)) throw error;
-    return { says: `shows what proves nothing: ${error.message}`, size: null };
+    return { says: `shows what proves nothing: ${error.message}`, size: null, isAnswer: false };
   }
 }
