@@ -80,9 +80,9 @@ export class Checkpointer {
     return this.signers.length > 0;
   }
 
-  /** The signers of checkpoints from now on. */
-  replaceSigners(signers: readonly Signer[]): void {
-    this.signers = signers;
+  /** One more signer of checkpoints, from when its key is in force; those whose keys no longer are stop by themselves. */
+  addSigner(signer: Signer): void {
+    this.signers = [...this.signers, signer];
   }
 
   /** Makes sure that a checkpoint follows within the cadence. */

@@ -16,7 +16,6 @@ export interface KeyEventsParts {
   readonly sequencer: Sequencer;
   readonly checkpointer: Checkpointer;
   readonly state: () => LedgerState;
-  readonly reload: () => Promise<void>;
   readonly submission: (event: Event) => Submission;
   readonly signers: readonly Signer[];
   readonly requireWritable: () => void;
@@ -48,17 +47,18 @@ export class KeyEvents {
   async rotate(next: Signer): Promise<Appended> {
     this.parts.requireWritable();
     const { origin, checkpointer } = this.parts;
-    const old = this.logSigners.find((signer) => signer.algorithm === next.algorithm);
+    // Retired keys stay in hand for a while; only one in force can be rotated.
+    const old = this.logSigners.find((signer) => signer.algorithm === next.algorithm && this.isInForce(signer));
     if (old === undefined)
-      throw new PolicyError("key-role", `this process holds no ${next.algorithm} log key to rotate`);
+      throw new PolicyError("key-role", `this process holds no ${next.algorithm} log key in force to rotate`);
     const vkey = vkeyOf(origin, next);
-    this.requireFreshKey(vkey);
     const payload = { new: vkey, old: vkeyOf(origin, old), role: "log" };
-    checkpointer.replaceSigners([...this.logSigners, next]);
-    const appended = await this.appendSigned("ledger.key.rotated", payload, [
-      logEventSigner(origin, old),
-      logEventSigner(origin, next),
-    ]);
+    checkpointer.addSigner(next);
+    const signers = [logEventSigner(origin, old), logEventSigner(origin, next)];
+    const appended = await this.appendSigned("ledger.key.rotated", payload, signers, () => {
+      this.requireInForce(old);
+      this.requireFreshKey(vkey);
+    });
     this.logSigners = [next, ...this.logSigners.filter((signer) => signer !== old)];
     await checkpointer.sign();
     return appended;
@@ -69,13 +69,14 @@ export class KeyEvents {
     this.parts.requireWritable();
     const { origin, checkpointer } = this.parts;
     const vkey = vkeyOf(origin, next);
-    this.requireFreshKey(vkey);
-    const appended = await this.appendSigned("ledger.key.added", { role: "log", vkey }, [
-      this.voucher(),
-      logEventSigner(origin, next),
-    ]);
+    const voucher = this.voucher();
+    const signers = [logEventSigner(origin, voucher), logEventSigner(origin, next)];
+    const appended = await this.appendSigned("ledger.key.added", { role: "log", vkey }, signers, () => {
+      this.requireInForce(voucher);
+      this.requireFreshKey(vkey);
+    });
     this.logSigners = [...this.logSigners, next];
-    checkpointer.replaceSigners(this.logSigners);
+    checkpointer.addSigner(next);
     await checkpointer.sign();
     return appended;
   }
@@ -86,82 +87,104 @@ export class KeyEvents {
     options: { readonly validUntilSize: number; readonly reason: string },
   ): Promise<Appended> {
     this.parts.requireWritable();
-    const known = this.parts.state().logKeys.find((key) => key.key.vkey === vkey);
-    if (known === undefined) throw new PolicyError("key-role", "this ledger has no such log key");
-    const inForce = this.parts.state().logKeys.filter(isInForce);
-    if (inForce.every((key) => key.key.vkey === vkey))
-      throw new PolicyError("key-role", "the last log key in force cannot be revoked; rotate to a new one first");
-    const held = this.logSigners.filter((signer) => vkeyOf(this.parts.origin, signer) !== vkey);
+    const { origin } = this.parts;
+    const requireRevocable = (): void => {
+      const { logKeys } = this.parts.state();
+      if (!logKeys.some((key) => key.key.vkey === vkey))
+        throw new PolicyError("key-role", "this ledger has no such log key");
+      if (logKeys.filter(isInForce).every((key) => key.key.vkey === vkey))
+        throw new PolicyError("key-role", "the last log key in force cannot be revoked; rotate to a new one first");
+    };
+    requireRevocable();
+    const held = this.logSigners.filter((signer) => vkeyOf(origin, signer) !== vkey);
+    const voucher = this.voucher(held);
     const payload = { reason: options.reason, role: "log", validUntilSize: options.validUntilSize, vkey };
-    const appended = await this.appendSigned("ledger.key.revoked", payload, [this.voucher(held)]);
-    this.logSigners = held;
-    this.parts.checkpointer.replaceSigners(held);
+    const appended = await this.appendSigned("ledger.key.revoked", payload, [logEventSigner(origin, voucher)], () => {
+      requireRevocable();
+      this.requireInForce(voucher);
+    });
+    this.logSigners = this.logSigners.filter((signer) => vkeyOf(origin, signer) !== vkey);
     return appended;
   }
 
   /** Registers an author key for `actor`: from the next entry on its signatures count. Errors: `already-exists`, `key-role`. */
   async addAuthor(author: AuthorSigner, actor: string): Promise<Appended> {
     this.parts.requireWritable();
-    if (this.parts.state().authors.has(author.keyId))
-      throw new ConflictError("already-exists", "this author key was registered before", {
-        details: { keyId: author.keyId },
-      });
-    if (this.parts.state().logKeys.some((known) => keyIdOf(spkiOfVerifierKey(known.key)) === author.keyId)) {
-      throw new PolicyError("key-role", "a log key cannot be an author key");
-    }
+    const voucher = this.voucher();
     const payload = { actor, algorithm: author.algorithm, role: "author", spki: encodeBase64(author.spki) };
-    return this.appendSigned("ledger.key.added", payload, [this.voucher(), author]);
+    const signers = [logEventSigner(this.parts.origin, voucher), author];
+    return this.appendSigned("ledger.key.added", payload, signers, () => {
+      const { authors, logKeys } = this.parts.state();
+      if (authors.has(author.keyId))
+        throw new ConflictError("already-exists", "this author key was registered before", {
+          details: { keyId: author.keyId },
+        });
+      if (logKeys.some((known) => keyIdOf(spkiOfVerifierKey(known.key)) === author.keyId))
+        throw new PolicyError("key-role", "a log key cannot be an author key");
+      this.requireInForce(voucher);
+    });
   }
 
   /** Ends an author key: signatures by it on later entries do not count. */
   async revokeAuthor(keyId: string, reason: string): Promise<Appended> {
     this.parts.requireWritable();
-    const known = this.parts.state().authors.get(keyId);
-    if (known === undefined || known.untilIndex !== null)
-      throw new PolicyError("key-role", "no author key with this id is in force", { details: { keyId } });
-    return this.appendSigned("ledger.key.revoked", { keyId, reason, role: "author" }, [this.voucher()]);
+    const voucher = this.voucher();
+    const signers = [logEventSigner(this.parts.origin, voucher)];
+    return this.appendSigned("ledger.key.revoked", { keyId, reason, role: "author" }, signers, () => {
+      const known = this.parts.state().authors.get(keyId);
+      if (known === undefined || known.untilIndex !== null)
+        throw new PolicyError("key-role", "no author key with this id is in force", { details: { keyId } });
+      this.requireInForce(voucher);
+    });
   }
 
   /** Forbids erasure of entries `first` to `last` until released. */
-  placeHold(
+  async placeHold(
     hold: string,
     options: { readonly first: number; readonly last: number; readonly reason: string; readonly basis?: string },
   ): Promise<Appended> {
     this.parts.requireWritable();
-    if (this.parts.state().holds.some((known) => known.hold === hold))
-      throw new ConflictError("already-exists", `a hold ${JSON.stringify(hold)} was placed before`);
     const { first, last, reason, basis } = options;
-    return this.appendPlain("ledger.hold.placed", {
-      first,
-      hold,
-      last,
-      reason,
-      ...(basis === undefined ? {} : { basis }),
+    const payload = { first, hold, last, reason, ...(basis === undefined ? {} : { basis }) };
+    return this.appendSigned("ledger.hold.placed", payload, [], () => {
+      if (this.parts.state().holds.some((known) => known.hold === hold))
+        throw new ConflictError("already-exists", `a hold ${JSON.stringify(hold)} was placed before`);
     });
   }
 
-  releaseHold(hold: string, reason: string): Promise<Appended> {
+  async releaseHold(hold: string, reason: string): Promise<Appended> {
     this.parts.requireWritable();
-    if (!this.parts.state().holds.some((known) => known.hold === hold && known.releasedAt === null)) {
-      throw new PolicyError("held", `no hold ${JSON.stringify(hold)} is in force`);
-    }
-    return this.appendPlain("ledger.hold.released", { hold, reason });
+    return this.appendSigned("ledger.hold.released", { hold, reason }, [], () => {
+      if (!this.parts.state().holds.some((known) => known.hold === hold && known.releasedAt === null))
+        throw new PolicyError("held", `no hold ${JSON.stringify(hold)} is in force`);
+    });
   }
 
   /** Changes the rules from the next entry on; they can only grow stricter. Errors: `signature-required` for a weakening. */
-  changeRules(rules: { readonly requireSignature: boolean; readonly scheme?: "event" | "fields" }): Promise<Appended> {
+  async changeRules(rules: {
+    readonly requireSignature: boolean;
+    readonly scheme?: "event" | "fields";
+  }): Promise<Appended> {
     this.parts.requireWritable();
     const { requireSignature, scheme } = rules;
-    if (!requireSignature && this.parts.state().rules.at(-1)?.requireSignature === true) {
+    const payload = { rules: { requireSignature }, ...(scheme === undefined ? {} : { scheme }) };
+    return this.appendSigned("ledger.rules.changed", payload, [], () => {
+      if (requireSignature || this.parts.state().rules.at(-1)?.requireSignature !== true) return;
       throw new PolicyError(
         "signature-required",
         "requireSignature cannot be switched off inside a ledger: every reader would take it for tampering; begin a new ledger",
       );
-    }
-    return this.appendPlain("ledger.rules.changed", {
-      rules: { requireSignature },
-      ...(scheme === undefined ? {} : { scheme }),
     });
+  }
+
+  private isInForce(signer: Signer): boolean {
+    const inForce = this.parts.state().logKeys.filter(isInForce);
+    return inForce.some((known) => bytesEqual(known.key.publicKey, signer.publicKey));
+  }
+
+  private requireInForce(signer: Signer): void {
+    if (this.isInForce(signer)) return;
+    throw new PolicyError("key-role", "the log key that signs was rotated or revoked meanwhile; nothing was written");
   }
 
   private requireFreshKey(vkey: string): void {
@@ -177,19 +200,24 @@ export class KeyEvents {
   }
 
   /** The first log key in force that this process holds. */
-  private voucher(among: readonly Signer[] = this.logSigners): EventSigner {
-    const inForce = this.parts.state().logKeys.filter(isInForce);
-    const signer = among.find((held) => inForce.some((key) => bytesEqual(key.key.publicKey, held.publicKey)));
+  private voucher(among: readonly Signer[] = this.logSigners): Signer {
+    const signer = among.find((held) => this.isInForce(held));
     if (signer === undefined) throw new PolicyError("key-role", "this process holds no log key in force");
-    return logEventSigner(this.parts.origin, signer);
+    return signer;
   }
 
-  private appendPlain(action: string, payload: JsonObject): Promise<Appended> {
-    return this.appendSigned(action, payload, []);
-  }
-
-  private async appendSigned(action: string, payload: JsonObject, signers: readonly EventSigner[]): Promise<Appended> {
-    const { sequencer, origin, reload } = this.parts;
+  /**
+   * Appends a control event, signed for its place where it has signers. `check` refuses what no verifier would accept; it
+   * counts under the lock, where the state is that of the place: what another call or process did in between is seen.
+   */
+  private async appendSigned(
+    action: string,
+    payload: JsonObject,
+    signers: readonly EventSigner[],
+    check: () => void,
+  ): Promise<Appended> {
+    const { sequencer, origin } = this.parts;
+    check();
     for (let tries = 0; tries < PLACE_TRIES_MAX; tries++) {
       const { size: index, lastLeaf: previous } = sequencer.edge;
       const unsigned: Event = { action, payload };
@@ -199,14 +227,12 @@ export class KeyEvents {
         signatures.push({ keyId: signer.keyId, signature: encodeBase64(await signer.sign(message)) });
       const submission = this.parts.submission(signers.length === 0 ? unsigned : { ...unsigned, signatures });
       const placed = await sequencer.exclusive({ ids: [], idDigests: [], indexes: [] }, (_view, edge) => {
+        check();
         if (signers.length > 0 && (edge.size !== index || edge.lastLeaf !== previous)) return undefined;
         const { appended, batch } = sequencer.placeAlone(submission, edge);
         return { batch, result: appended };
       });
-      if (placed !== undefined) {
-        await reload();
-        return placed;
-      }
+      if (placed !== undefined) return placed;
     }
     throw new UnavailableError(
       "storage-busy",

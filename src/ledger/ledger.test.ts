@@ -464,9 +464,9 @@ describe("keys", () => {
     await test.ledger.append(login);
     await test.ledger.keys.changeRules({ requireSignature: true });
     await expect(test.ledger.append(login)).rejects.toMatchObject({ code: "signature-required" });
-    expect(() => test.ledger.keys.changeRules({ requireSignature: false })).toThrow(
-      expect.objectContaining({ code: "signature-required" }),
-    );
+    await expect(test.ledger.keys.changeRules({ requireSignature: false })).rejects.toMatchObject({
+      code: "signature-required",
+    });
     expect((await test.ledger.verify()).ok).toBe(true);
   });
 });

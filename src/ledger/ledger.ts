@@ -170,7 +170,6 @@ export class LedgerEngine {
       sequencer: this.sequencer,
       checkpointer: this.checkpointer,
       state: () => this.ledgerState,
-      reload: () => this.reloadState(),
       submission: (event) => this.prepare(encodeEvent(event, { control: true }), "control"),
       signers: parts.signers,
       requireWritable: () => this.requireWritable(),
@@ -521,7 +520,6 @@ export class LedgerEngine {
     });
     if (placed === undefined)
       throw new UnavailableError("storage-busy", "the erasure was not committed; nothing changed");
-    await this.reloadState();
     this.indexer.forget();
     const purged = await this.finishPurge();
     return { index: placed.index, leafHash: placed.leafHash, purged };

@@ -240,18 +240,26 @@ export class Sequencer {
     await reload();
   }
 
-  /** Runs `plan` alone under the store's lock; the edge that it places entries on becomes the edge if it commits. */
+  /**
+   * Runs `plan` alone under the store's lock; the edge that it places entries on becomes the edge if it commits. The state
+   * that it sees is that of the edge, and a control event that it places is part of the state when this resolves.
+   */
   exclusive<T>(reads: CommitReads, plan: ExclusivePlan<T>): Promise<T | undefined> {
     return this.inTurn(async () => {
       if (this.broken !== null) throw this.broken;
       let result: T | undefined;
+      let controls = 0;
       await this.commit(reads, (view, edge) => {
         result = undefined;
+        controls = 0;
         const planned = plan(view, edge);
         if (planned === undefined) return undefined;
         result = planned.result;
+        controls = planned.batch.controls.length;
         return planned.batch;
       });
+      // Within the turn: the next plan must see the keys, rules, holds and erasures that this one changed.
+      if (controls > 0) await this.parts.reload();
       return result;
     });
   }
