@@ -1,3 +1,4 @@
+import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import { FORGED_POLICY, signForged } from "../../test/published/forged-log.ts";
 import { createTestLedger } from "../testing/create-test-ledger.ts";
@@ -27,6 +28,12 @@ async function fork(small: number, large: number): Promise<Contradiction> {
   return { kind: "forked", held, shown, other: { root: tree(small, "other ").root, proof } };
 }
 
+/** The first line of a page of the specification that begins so. */
+function exampleOf(page: string, beginning: string): string {
+  const text = readFileSync(new URL(`../../spec/${page}`, import.meta.url), "utf8");
+  return `${text.split("\n").find((line) => line.startsWith(beginning))}\n`;
+}
+
 describe("a file of two checkpoints that contradict each other", () => {
   it.each([
     [7, 7],
@@ -47,6 +54,15 @@ describe("a file of two checkpoints that contradict each other", () => {
     const turned = { ...contradiction, held: contradiction.shown, shown: contradiction.held };
     expect(await verifyContradiction(formatContradiction(turned), FORGED_POLICY)).toMatchObject({
       held: { size: large },
+    });
+  });
+
+  it("verifies as in the example of the specification", async () => {
+    const policy = parsePolicy(`${exampleOf("policy.md", "log example.com/audit+")}quorum none\n`);
+    expect(await verifyContradiction(exampleOf("published.md", '{"consistency"'), policy)).toMatchObject({
+      kind: "forked",
+      held: { size: 2 },
+      shown: { size: 3 },
     });
   });
 
