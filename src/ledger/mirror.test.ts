@@ -215,7 +215,10 @@ describe("mirror, of a source that lies", () => {
     });
     const file = target.objects.get(error.details.contradiction) as Uint8Array;
     expect(await verifyContradiction(file, policy)).toMatchObject({ kind: "forked" });
-    expect(contentOf(target)).toEqual({ ...before, [error.details.contradiction]: Buffer.from(file).toString("base64") });
+    expect(contentOf(target)).toEqual({
+      ...before,
+      [error.details.contradiction]: Buffer.from(file).toString("base64"),
+    });
   });
 
   it("tells of a fork also where the evidence cannot be kept", async () => {
