@@ -88,8 +88,12 @@ function lockStoreBehind(origin: string, released: SignedCheckpoint, held: Signe
   );
 }
 
-/** Requires that the ledger contains the history that `note` commits to; returns its size. */
-async function requireCovered(parts: BootParts, note: string, source: string): Promise<number> {
+/** Requires that the ledger contains the history that `note` commits to; returns its size. Errors: `rolled-back`, `forked`. */
+export async function requireCovered(
+  parts: Pick<BootParts, "storage" | "edge" | "state">,
+  note: string,
+  source: string,
+): Promise<number> {
   const { state, storage } = parts;
   const parsed = parseNote(note);
   const checkpoint = parseCheckpoint(parsed.text);

@@ -18,7 +18,7 @@ import { parseNote } from "../core/note.ts";
 import type { Policy } from "../core/policy.ts";
 import type { VerifyReport } from "../core/report.ts";
 import type { Archive } from "./archive.ts";
-import { bootCheck } from "./boot.ts";
+import { bootCheck, requireCovered } from "./boot.ts";
 import { Checkpointer, type SignedCheckpoint } from "./checkpointer.ts";
 import type { Clock } from "./clock.ts";
 import { loadState } from "./control-log.ts";
@@ -353,6 +353,7 @@ export class LedgerEngine {
     options.signal?.throwIfAborted();
     if (!Number.isSafeInteger(index) || index < 0) throw new RangeError(`settled: expected a leaf index, got ${index}`);
     await this.refresh();
+    await this.seeReleased();
     if (index >= this.size) throw new RangeError(`settled: there is no entry ${index}; the ledger has ${this.size}`);
     if (level === "durable") return;
     if (level === "checkpointed" && (this.checkpointer.latest?.size ?? 0) > index) return;
@@ -380,6 +381,7 @@ export class LedgerEngine {
       return this.witnessing?.latest?.note ?? "";
     }
     if (this.problem !== null) {
+      await this.seeReleased();
       const { latest } = this.checkpointer;
       if (latest !== null && latest.size === this.size) return latest.note;
       throw this.problem;
@@ -404,13 +406,14 @@ export class LedgerEngine {
     signal?.throwIfAborted();
     const level = until === undefined || until === "durable" ? "checkpointed" : until;
     await this.settled(index, level, signal === undefined ? {} : { signal });
+    await this.catchUp();
     const witnessed = level === "witnessed" ? this.witnessing?.latest?.note : undefined;
     return witnessed ?? this.checkpointer.latest?.note ?? "";
   }
 
   /** Entry `index` as a reader sees it. Errors: `RangeError` when there is none. */
   async read(index: number): Promise<LedgerEntry> {
-    this.requireOpen();
+    await this.refresh();
     const [stored] = await this.parts.storage.readEntries(index, index + 1);
     if (stored === undefined) throw new RangeError(`read: there is no entry ${index}; the ledger has ${this.size}`);
     return readStored(stored, this.ledgerState);
@@ -418,7 +421,7 @@ export class LedgerEngine {
 
   /** Entry that was appended with this `id`, if its body is still there. */
   async findById(id: string): Promise<LedgerEntry | undefined> {
-    this.requireOpen();
+    await this.refresh();
     const stored = await this.parts.storage.findById(id);
     return stored === undefined ? undefined : readStored(stored, this.ledgerState);
   }
@@ -528,10 +531,13 @@ export class LedgerEngine {
   /** Writes an export as FORMATS: export; yields its lines. */
   export(options: ExportOptions = {}): AsyncGenerator<string> {
     this.requireOpen();
-    return exportLedger(
-      { ...this.proofParts(), query: this.queryParts(), checkpoint: () => this.checkpoint() },
-      options,
-    );
+    return this.exportLines(options);
+  }
+
+  private async *exportLines(options: ExportOptions): AsyncGenerator<string> {
+    const note = await this.checkpoint();
+    await this.catchUp();
+    yield* exportLedger({ ...this.proofParts(), query: this.queryParts(), checkpoint: async () => note }, options);
   }
 
   /** How healthy the ledger is: what is not signed or witnessed yet, and for how long. Asks nobody. */
@@ -732,8 +738,35 @@ export class LedgerEngine {
     await this.sequencer.refresh();
   }
 
+  /** What other processes released: a handle that does not sign has no other way to hear of it. */
+  private async seeReleased(): Promise<void> {
+    if (this.problem === null) return;
+    const { storage } = this.parts;
+    const copy = await storage.latestCheckpoint();
+    if (copy === undefined || copy.size <= (this.checkpointer.latest?.size ?? 0)) return;
+    try {
+      const { edge } = this.sequencer;
+      await requireCovered(
+        { storage, edge, state: this.ledgerState },
+        copy.note,
+        "the checkpoint stored in the ledger",
+      );
+      this.checkpointer.latest = copy;
+    } catch (error) {
+      // Whoever only looks goes on with what was released before; `verify` says what is wrong.
+      if (!isTallystickError(error)) throw error;
+    }
+  }
+
   private queryParts(): QueryParts {
-    return { storage: this.parts.storage, state: () => this.ledgerState, size: () => this.size };
+    const { storage } = this.parts;
+    return { storage, state: () => this.ledgerState, size: () => this.size, refresh: () => this.refresh() };
+  }
+
+  /** Another process may have released a larger tree than this handle has seen yet. */
+  private async catchUp(): Promise<void> {
+    const { latest } = this.checkpointer;
+    if (latest !== null && latest.size > this.size) await this.refresh();
   }
 
   private proofParts() {

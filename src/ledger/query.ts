@@ -49,6 +49,8 @@ export interface QueryParts {
   readonly storage: LedgerStorage;
   readonly state: () => LedgerState;
   readonly size: () => number;
+  /** Sees what others appended; left out where nobody does. */
+  readonly refresh?: () => Promise<void>;
 }
 
 /** A query: iterate it whole (never a silent limit), or take pages. Bound to the tree size at its first use. */
@@ -62,9 +64,9 @@ export class Query implements AsyncIterable<LedgerEntry> {
     this.filter = filter;
   }
 
-  [Symbol.asyncIterator](): AsyncIterator<LedgerEntry> {
-    const size = this.parts.size();
-    return scan(this.parts, this.filter, { size, next: null });
+  async *[Symbol.asyncIterator](): AsyncGenerator<LedgerEntry> {
+    await this.parts.refresh?.();
+    yield* scan(this.parts, this.filter, { size: this.parts.size(), next: null });
   }
 
   /** At most `limit` (1 to 1,000, default 100) entries after `cursor`. Errors: `malformed-cursor`. */
@@ -73,6 +75,7 @@ export class Query implements AsyncIterable<LedgerEntry> {
     if (!Number.isInteger(limit) || limit < 1 || limit > PAGE_ENTRIES_MAX) {
       throw new RangeError(`page: expected a limit of 1 to ${PAGE_ENTRIES_MAX}, got ${limit}`);
     }
+    await this.parts.refresh?.();
     const digest = sha256Hex(canonicalize(this.filter)).slice(0, 16);
     const at =
       options.cursor == null
