@@ -250,6 +250,17 @@ describe("the decision table", () => {
     expect((await post(witness, `old 5\n\n${await log.note(5)}`)).status).toBe(200);
   });
 
+  it("refuses a note with thousands of lines, whoever's they seem to be, and stores none of it", async () => {
+    const { log, witness, store } = setUp();
+    const genuine = await log.note(5);
+    const [line = ""] = parseNote(genuine).signatures.map((signature) => signature.line);
+    expect((await post(witness, `old 0\n\n${genuine}${"— a AAAAAAA=\n".repeat(5_000)}`)).status).toBe(403);
+    expect((await post(witness, `old 0\n\n${genuine}${line.repeat(64)}`)).status).toBe(403);
+    expect((await post(witness, `old 0\n\n${genuine}${"— a AAAAAAA=\n".repeat(20_000)}`)).status).toBe(413);
+    expect(store.head(origin)).toBeUndefined();
+    expect((await post(witness, `old 0\n\n${genuine}`)).status).toBe(200);
+  });
+
   it("bounds the size of a request, its rate, and what else is asked", async () => {
     const { log, witness } = setUp({ requestsPerMinute: 3 });
     expect((await post(witness, `old 0\n${"A".repeat(200_000)}`)).status).toBe(413);

@@ -1,4 +1,4 @@
-import { copyFileSync, mkdtempSync, rmSync } from "node:fs";
+import { copyFileSync, cpSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, describe, expect, it } from "vitest";
@@ -84,6 +84,7 @@ interface World {
   readonly witnesses: readonly TestWitness[];
   readonly policy: string;
   open(options?: Partial<OpenOptions>): Promise<LedgerEngine>;
+  openAt(path: string, options: Partial<OpenOptions>): Promise<LedgerEngine>;
 }
 
 /** A ledger in a file, and three witnesses of which `threshold` make the quorum; 0 asks for none. */
@@ -107,13 +108,14 @@ async function makeWorld({
     witnesses: witnesses.map(({ name, vkey, url }) => ({ name, key: parseVerifierKey(vkey), url })),
     ...(threshold === 0 ? {} : { groups: [{ name: "g", threshold, members: ["w0", "w1", "w2"] }], quorum: "g" }),
   });
-  const open = async (options: Partial<OpenOptions> = {}): Promise<LedgerEngine> => {
+  const openAt = async (at: string, options: Partial<OpenOptions>): Promise<LedgerEngine> => {
     const clients = witnesses.map((witness) => witness.client());
-    const ledger = await Ledger.open(path, { ...base, witnesses: { policy, witnesses: clients }, ...options });
+    const ledger = await Ledger.open(at, { ...base, witnesses: { policy, witnesses: clients }, ...options });
     closing.push(() => ledger.close().catch(() => {}));
     return ledger;
   };
-  return { folder, path, witnesses, policy, open };
+  const open = (options: Partial<OpenOptions> = {}): Promise<LedgerEngine> => openAt(path, options);
+  return { folder, path, witnesses, policy, open, openAt };
 }
 
 const isGet = (request: Request): boolean => request.method === "GET";
@@ -334,6 +336,27 @@ describe("a witness that knows better", () => {
     await expect
       .poll(async () => (await ledger.status()).witnesses[0]?.problem)
       .toBe(`claims size ${2 ** 50} and does not show it`);
+  });
+});
+
+describe("two histories under one key", () => {
+  it("never both become witnessed, whoever is asked first", async () => {
+    for (let round = 0; round < 5; round++) {
+      const world = await makeWorld();
+      // Two copies of one ledger, each with its own lock store, go their own ways at the same moment.
+      const other = join(world.folder, "other");
+      cpSync(join(world.folder, "state"), join(other, "state"), { recursive: true });
+      cpSync(world.path, join(other, "a.db"));
+      const mine = await world.open();
+      const theirs = await world.openAt(join(other, "a.db"), { state: join(other, "state") });
+      await mine.append({ action: "shown.to.one", actor: `round ${round}` });
+      await theirs.append({ action: "shown.to.another", actor: `round ${round}` });
+      const outcomes = await Promise.allSettled([mine.settled(1, "witnessed"), theirs.settled(1, "witnessed")]);
+      const refused = outcomes.filter(({ status }) => status === "rejected") as PromiseRejectedResult[];
+      expect(refused.length, `round ${round}`).toBeGreaterThanOrEqual(1);
+      for (const { reason } of refused) expect(["forked", "quorum-not-reached"]).toContain(reason.code);
+      expect(world.witnesses.reduce((sum, { store }) => sum + store.countEvidence(), 0)).toBeGreaterThan(0);
+    }
   });
 });
 
