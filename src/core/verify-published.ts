@@ -53,6 +53,8 @@ export interface PublishedVerification {
 
 /** Blocks that are fetched at once: enough to hide the way there and back. */
 const BLOCKS_AHEAD = 8;
+/** So many blocks in a row of which nothing is published end the search: a hostile checkpoint may claim any size. */
+const MISSING_BLOCKS_MAX = 256;
 /** Objects that differ are looked at twice; of more than these it is only said that they do. */
 const SUSPECTS_MAX = 4_096;
 
@@ -95,10 +97,10 @@ interface PublishedParts {
   readonly options: VerifyPublishedOptions;
 }
 
-/** One block as it is published; nothing in it checked. */
+/** One block as it is published; nothing in it checked. Null for what has not its form, undefined for what is absent. */
 interface PublishedBlock extends BundlePlace {
-  readonly entries: readonly Uint8Array[] | null;
-  readonly tile: Uint8Array | null;
+  readonly entries: readonly Uint8Array[] | null | undefined;
+  readonly tile: Uint8Array | null | undefined;
 }
 
 /** Hashes of one tile level, from the left; the last tile is the one that grows. */
@@ -120,6 +122,10 @@ class PublishedLedger {
   private readonly heldSizes: readonly number[];
   private readonly roots = new Map<number, Uint8Array | null>();
   private genesis: string | null = null;
+  /** First index of the entries that are missing just before the next block; null where there are none. */
+  private missingFrom: number | null = null;
+  /** Index of the last entry that was there. */
+  private lastRead = 0;
 
   constructor(parts: PublishedParts) {
     this.parts = parts;
@@ -132,12 +138,21 @@ class PublishedLedger {
   async verify(): Promise<PublishedVerification> {
     const { head, options } = this.parts;
     const accepted = await this.accept();
+    let isWhole = true;
     for await (const block of inOrder(newBundles(0, head.size), BLOCKS_AHEAD, (place) => this.load(place))) {
       options.signal?.throwIfAborted();
+      const first = block.index * TILE_WIDTH;
+      if (block.entries !== undefined) this.endMissing(first);
+      else this.missingFrom ??= first;
+      if (first - (this.missingFrom ?? first) >= MISSING_BLOCKS_MAX * TILE_WIDTH) {
+        isWhole = false;
+        break;
+      }
       await this.addBlock(block);
-      options.onProgress?.(block.index * TILE_WIDTH + block.count, head.size);
+      options.onProgress?.(first + block.count, head.size);
     }
-    await this.finishColumns();
+    this.endMissing(head.size);
+    if (isWhole) await this.finishColumns();
     await this.settle();
     this.checkPins(accepted);
     const held = await this.compareHeld();
@@ -171,24 +186,27 @@ class PublishedLedger {
       ),
       this.loadTile({ level: 0, index, width: count }),
     ]);
-    if (entries === undefined) {
-      const last = first + count - 1;
-      const what = first === last ? `entry ${first} is` : `entries ${first} to ${last} are`;
-      this.findings.add("entry-missing", `${what} missing: ${bundlePath(index, count)} is not published`, {
-        index: first,
-        expected: String(first),
-        found: String(last + 1),
-      });
-    }
-    return { ...place, entries: entries ?? null, tile };
+    return { ...place, entries, tile };
   }
 
-  private async loadTile(place: TilePlace): Promise<Uint8Array | null> {
+  private async loadTile(place: TilePlace): Promise<Uint8Array | null | undefined> {
     const path = tilePath(place.level, place.index, place.width);
-    const index = firstLeafOf(place);
-    const hashes = await this.attempt(index, path, () => readTile(this.parts.objects, place));
-    if (hashes === undefined) this.findings.add("object-missing", `${path} is not published`, { index, found: path });
-    return hashes ?? null;
+    return this.attempt(firstLeafOf(place), path, () => readTile(this.parts.objects, place));
+  }
+
+  /** Reports a run of missing entries that ends before `end`. */
+  private endMissing(end: number): void {
+    const first = this.missingFrom;
+    if (first === null) return;
+    this.missingFrom = null;
+    const what = end - first === 1 ? `entry ${first} is` : `entries ${first} to ${end - 1} are`;
+    const count = Math.min(TILE_WIDTH, end - first);
+    const path = bundlePath(Math.floor(first / TILE_WIDTH), count);
+    this.findings.add("entry-missing", `${what} missing: ${path} is not published`, {
+      index: first,
+      expected: String(first),
+      found: String(end),
+    });
   }
 
   /** Reads an object; null, with a finding, for one that is not of its form. */
@@ -202,16 +220,21 @@ class PublishedLedger {
     }
   }
 
-  private async addBlock({ index, count, entries, tile }: PublishedBlock): Promise<void> {
+  private async addBlock(block: PublishedBlock): Promise<void> {
+    const { index, count, entries } = block;
     const first = index * TILE_WIDTH;
-    const leaves = entries === null ? tile : new Uint8Array(count * TREE_HASH_BYTES);
-    if (entries === null) this.chain.skip(leaves === null ? null : leaves.subarray(-TREE_HASH_BYTES));
+    const tile = block.tile ?? null;
+    // Where the entries are unknown their tile stands for them.
+    const leaves = entries == null ? tile : new Uint8Array(count * TREE_HASH_BYTES);
+    if (entries !== undefined) this.requirePresent({ level: 0, index, width: count }, block.tile);
+    if (entries == null) this.chain.skip(leaves === null ? null : leaves.subarray(-TREE_HASH_BYTES));
     else {
       for (const [i, entry] of entries.entries()) {
         const hash = hashLeaf(entry);
         leaves?.set(hash, i * TREE_HASH_BYTES);
         this.chain.add(first + i, entry, hash);
       }
+      this.lastRead = first + count - 1;
       this.suspect({ level: 0, index, width: count }, leaves, tile);
     }
     if (index === 0 && leaves !== null) this.genesis = encodeHex(leaves.subarray(0, TREE_HASH_BYTES));
@@ -251,13 +274,20 @@ class PublishedLedger {
   private async compareColumn(level: number): Promise<void> {
     const column = this.columns[level] as Column;
     const { index, width } = column;
-    const tile = await this.loadTile({ level, index, width });
+    const loaded = await this.loadTile({ level, index, width });
+    this.requirePresent({ level, index, width }, loaded);
+    const tile = loaded ?? null;
     this.suspect({ level, index, width }, column.hashes?.subarray(0, width * TREE_HASH_BYTES) ?? null, tile);
-    // Where entries below are unknown the published tile stands for them.
     if (column.hashes === null && tile !== null) {
       column.hashes = new Uint8Array(TILE_WIDTH * TREE_HASH_BYTES);
       column.hashes.set(tile);
     }
+  }
+
+  private requirePresent(place: TilePlace, tile: Uint8Array | null | undefined): void {
+    if (tile !== undefined) return;
+    const path = tilePath(place.level, place.index, place.width);
+    this.findings.add("object-missing", `${path} is not published`, { index: firstLeafOf(place), found: path });
   }
 
   private suspect(place: TilePlace, computed: Uint8Array | null, published: Uint8Array | null): void {
@@ -362,7 +392,7 @@ class PublishedLedger {
 
   private checkPins(accepted: VerifiedCheckpoint | null): void {
     const { policy, head } = this.parts;
-    const { genesis } = this;
+    const { genesis, lastRead } = this;
     if (policy?.genesis != null && genesis !== null && policy.genesis !== genesis) {
       this.findings.add("genesis-mismatch", "the ledger begins with another genesis entry than the policy pins", {
         index: 0,
@@ -375,8 +405,8 @@ class PublishedLedger {
     if (accepted?.witnessTime == null || time === null) return;
     const limit = latestTimeFor(accepted.witnessTime);
     if (limit === null || time <= limit) return;
-    this.findings.add("time-after-evidence", `entry ${head.size - 1} claims a time after witnesses had seen it`, {
-      index: head.size - 1,
+    this.findings.add("time-after-evidence", `entry ${lastRead} claims a time after witnesses had seen it`, {
+      index: lastRead,
       expected: limit,
       found: time,
       evidence: `cosignatures of size ${head.size}`,

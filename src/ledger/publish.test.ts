@@ -383,6 +383,44 @@ describe("publish, against what is there", () => {
     expect(await reportOf(archive, ledger)).toMatchObject({ ok: true, conclusive: true, size: 600 });
   });
 
+  it.each(["put tile/entries", "put tile/0", "replace"])(
+    "is not set back by a writer that was asleep before its %s while others published",
+    async (asleepAt) => {
+      await using test = await createTestLedger();
+      const { ledger } = test;
+      await append(ledger, 199);
+      const archive = memoryArchive();
+      await ledger.publish(archive);
+      await append(ledger, 30);
+      let waken = (): void => {};
+      const wake = new Promise<void>((resolve) => {
+        waken = resolve;
+      });
+      const sleep = async (call: string): Promise<void> => {
+        if (call.startsWith(asleepAt)) await wake;
+      };
+      const sleeper: Archive = {
+        ...archive,
+        put: (path, bytes) => sleep(`put ${path}`).then(() => archive.put(path, bytes)),
+        replace: (path, expected, next) => sleep(`replace ${path}`).then(() => archive.replace(path, expected, next)),
+      };
+      const slow = publishLedger(partsOf(ledger, sleeper, await ledger.checkpoint()));
+      await append(ledger, 300);
+      await ledger.publish(archive);
+      waken();
+      expect(await slow).toEqual({ size: 530, before: 530, objects: 0 });
+      expect(await reportOf(archive, ledger)).toMatchObject({ ok: true, conclusive: true, size: 530 });
+      // What the late one left are true tiles of its own size, beside the full ones.
+      const tree = new NaiveTree(await entriesOf(ledger, 530));
+      const late = tree.objects([230]);
+      const found = objectsOf(archive);
+      for (const [path, bytes] of late)
+        if (found.has(path)) expect(Buffer.compare(found.get(path) as Bytes, bytes)).toBe(0);
+      for (const path of late.keys()) found.delete(path);
+      expectObjects(found, tree.objects([200, 530]));
+    },
+  );
+
   it("adds cosignatures to a checkpoint that is published, and never takes them away", async () => {
     await using test = await createTestLedger();
     const { ledger } = test;
