@@ -13,6 +13,7 @@ import { READ_PAGE_ENTRIES } from "./limits.ts";
 import { disclosureOf, type ProofParts } from "./prove.ts";
 import { Query, type QueryFilter, type QueryParts } from "./query.ts";
 import type { StoredEntry } from "./storage.ts";
+import { timeSlices } from "./time-slices.ts";
 
 export interface ExportOptions {
   /** `jsonl` proves itself; `json` and `csv` are views of it. */
@@ -90,8 +91,11 @@ async function* selected(parts: ExportParts, { first, last, filter }: Selection)
     }
     return;
   }
-  for (let from = first; from <= last; from += READ_PAGE_ENTRIES)
+  const pause = timeSlices();
+  for (let from = first; from <= last; from += READ_PAGE_ENTRIES) {
     yield* await parts.storage.readEntries(from, Math.min(last + 1, from + READ_PAGE_ENTRIES));
+    await pause();
+  }
 }
 
 async function inclusionOf(index: number, size: number, parts: ExportParts): Promise<string[]> {

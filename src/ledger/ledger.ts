@@ -824,6 +824,8 @@ function raceSignal<T>(work: Promise<T>, signal: AbortSignal | undefined): Promi
   if (signal === undefined) return work;
   return new Promise((resolve, reject) => {
     const abort = (): void => reject(signal.reason);
+    // It may have been aborted since the caller looked.
+    if (signal.aborted) abort();
     signal.addEventListener("abort", abort, { once: true });
     work.then(resolve, reject).finally(() => signal.removeEventListener("abort", abort));
   });

@@ -44,6 +44,8 @@ export const DEFAULT_LIMITS: LedgerLimits = {
 
 /** Salt, tree and checkpoint work of one entry never exceeds this many stored entries read at once. */
 export const READ_PAGE_ENTRIES = 512;
+/** Loops over many entries let others have the event loop this often. */
+export const SLICE_MS = 10;
 /** Background indexing of one block runs only after the write path was idle for this long. */
 export const INDEX_IDLE_MS = 100;
 /** Events of a stream that `appendAll` submits at once. */

@@ -9,6 +9,7 @@ import { FILTER_BLOCK_ENTRIES, mayContain } from "./block-filter.ts";
 import { PAGE_ENTRIES_MAX } from "./limits.ts";
 import type { LedgerStorage } from "./storage.ts";
 import { isRecord, type LedgerEntry, readStored } from "./stored-event.ts";
+import { timeSlices } from "./time-slices.ts";
 
 /** What to look for; every member narrows. Erased values match nothing. */
 export interface QueryFilter {
@@ -189,6 +190,7 @@ async function* scan(parts: QueryParts, filter: QueryFilter, at: Position): Asyn
   if (first >= end) return;
   const terms = requiredTerms(filter);
   const matches = matcher(filter);
+  const pause = timeSlices();
   for await (const block of candidateBlocks(storage, { first, end, descending, terms })) {
     const from = Math.max(first, block * FILTER_BLOCK_ENTRIES);
     const entries = await storage.readEntries(from, Math.min(end, (block + 1) * FILTER_BLOCK_ENTRIES));
@@ -196,6 +198,7 @@ async function* scan(parts: QueryParts, filter: QueryFilter, at: Position): Asyn
       const entry = readStored(stored, parts.state());
       if (matches(entry)) yield entry;
     }
+    await pause();
   }
 }
 
@@ -214,6 +217,7 @@ async function* candidateBlocks(
   const firstBlock = Math.floor(range.first / FILTER_BLOCK_ENTRIES);
   const lastBlock = Math.floor((range.end - 1) / FILTER_BLOCK_ENTRIES);
   const pages = Math.ceil((lastBlock - firstBlock + 1) / FILTER_PAGE_BLOCKS);
+  const pause = timeSlices();
   for (let i = 0; i < pages; i++) {
     const page = range.descending ? pages - 1 - i : i;
     const from = firstBlock + page * FILTER_PAGE_BLOCKS;
@@ -226,6 +230,7 @@ async function* candidateBlocks(
       const bits = filters.get(block);
       if (bits === undefined || range.terms.every((term) => mayContain(bits, term))) yield block;
     }
+    await pause();
   }
 }
 

@@ -5,6 +5,7 @@ import { READ_PAGE_ENTRIES } from "./limits.ts";
 import { RightEdge } from "./right-edge.ts";
 import type { Batch, LedgerStorage, StoredTile } from "./storage.ts";
 import { storedEvent } from "./stored-event.ts";
+import { timeSlices } from "./time-slices.ts";
 
 /** Rebuilds all derived data from the stored entries in one transaction; returns how many entries there are. */
 export async function reindexLedger(storage: LedgerStorage): Promise<number> {
@@ -16,6 +17,7 @@ export async function reindexLedger(storage: LedgerStorage): Promise<number> {
 async function* derivedBatches(storage: LedgerStorage, size: number): AsyncGenerator<Batch> {
   const edge = RightEdge.empty();
   const builder = new FilterBuilder();
+  const pause = timeSlices();
   for (let first = 0; first < size; first += READ_PAGE_ENTRIES) {
     const entries = await storage.readEntries(first, Math.min(size, first + READ_PAGE_ENTRIES));
     const tiles: StoredTile[] = [];
@@ -35,5 +37,6 @@ async function* derivedBatches(storage: LedgerStorage, size: number): AsyncGener
       }
     }
     yield { entries: [], tiles, filters, ids, controls };
+    await pause();
   }
 }

@@ -4,6 +4,7 @@ import { READ_PAGE_ENTRIES } from "./limits.ts";
 import type { QueryParts } from "./query.ts";
 import type { VerificationRecord } from "./reader-state.ts";
 import { readStored } from "./stored-event.ts";
+import { timeSlices } from "./time-slices.ts";
 
 export interface LedgerStats {
   readonly origin: string;
@@ -35,6 +36,7 @@ export async function readStats(parts: QueryParts): Promise<Omit<LedgerStats, "o
   let bodyBytes = 0;
   let firstTime: string | null = null;
   let lastTime: string | null = null;
+  const pause = timeSlices();
   for (let first = 0; first < size; first += READ_PAGE_ENTRIES) {
     for (const stored of await parts.storage.readEntries(first, Math.min(size, first + READ_PAGE_ENTRIES))) {
       const { event, erased } = readStored(stored, parts.state());
@@ -49,6 +51,7 @@ export async function readStats(parts: QueryParts): Promise<Omit<LedgerStats, "o
       const actor = event === null ? null : actorIdOf(event as Event);
       if (actor !== null) count(actors, actor);
     }
+    await pause();
   }
   return {
     entries: size,

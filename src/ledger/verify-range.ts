@@ -7,6 +7,7 @@ import type { PolicyAuthor } from "../core/policy.ts";
 import { tileRoot } from "../core/tile.ts";
 import { FilterBuilder } from "./block-filter.ts";
 import type { StorageSnapshot } from "./storage.ts";
+import { timeSlices } from "./time-slices.ts";
 
 /** A range of entries to verify; plain data, so that it can cross threads. */
 export interface RangeTask {
@@ -42,6 +43,7 @@ export async function verifyRange(
 ): Promise<RangeAnswer> {
   const verifier = new EntryVerifier(task);
   const derived = new DerivedChecks(snapshot, verifier, task);
+  const pause = timeSlices();
   for await (const page of snapshot.readRaw(task.first, task.end)) {
     for (const row of page) {
       const facts = verifier.add(row);
@@ -54,6 +56,7 @@ export async function verifyRange(
       if (check !== undefined) await check;
     }
     await verifier.settleSignatures();
+    await pause();
   }
   const result = await verifier.finish();
   return { ...result, tileRoots: derived.tileRoots, tiles: derived.tiles, filters: derived.filters };
