@@ -20,7 +20,7 @@ export default defineConfig({
         extends: true,
         test: {
           name: "parallel",
-          include: ["src/**/*.test.ts", "test/**/*.test.ts", "scripts/**/*.test.mjs"],
+          include: ["src/**/*.test.ts", "test/**/*.test.ts", "scripts/**/*.test.mjs", "bench/**/*.test.mjs"],
           exclude: [...serial, "**/node_modules/**"],
           sequence: { groupOrder: 0 },
         },

@@ -23,17 +23,20 @@ export {
   type VerdictName,
   type VerifyReport,
 } from "./core/report.ts";
+export type { Archive, ArchiveReader } from "./ledger/archive.ts";
 export type { Clock } from "./ledger/clock.ts";
 export type { Erased, EraseOptions, EraseTarget } from "./ledger/erase.ts";
 export type { ExportOptions } from "./ledger/export.ts";
 export type { AppendOptions, Level, ProveOptions } from "./ledger/ledger.ts";
 export type { LedgerLimits } from "./ledger/limits.ts";
 export type { LockRecord, LockStore } from "./ledger/lock-store.ts";
+export type { Published } from "./ledger/publish.ts";
 export type { QueryFilter, QueryPage } from "./ledger/query.ts";
 export type { Random } from "./ledger/random.ts";
 export type { Appended } from "./ledger/sequencer.ts";
 export type { Signer } from "./ledger/signer.ts";
 export type { LedgerStats } from "./ledger/stats.ts";
+export type { LedgerStatus } from "./ledger/status.ts";
 export type { LedgerStorage } from "./ledger/storage.ts";
 export type { LedgerEntry } from "./ledger/stored-event.ts";
 export { assertVerified, type VerifyLedgerOptions } from "./ledger/verify-ledger.ts";
@@ -46,4 +49,5 @@ export {
   recover,
   reindex,
 } from "./open.ts";
+export { type MirrorOptions, mirror } from "./published.ts";
 export { type VerifyOptions, verify } from "./verify.ts";

@@ -30,7 +30,10 @@ export function encodeHex(bytes: Uint8Array): string {
 }
 
 /** Bytes of lower-case hex, of exactly `sizeBytes` when given. */
-export function decodeHex(text: string, options: { readonly sizeBytes?: number; readonly code: EncodingCode }): Uint8Array {
+export function decodeHex(
+  text: string,
+  options: { readonly sizeBytes?: number; readonly code: EncodingCode },
+): Uint8Array {
   if (!HEX.test(text)) throw new MalformedError(options.code, "expected lower-case hex");
   if (options.sizeBytes !== undefined && text.length !== options.sizeBytes * 2) {
     throw new MalformedError(options.code, `expected ${options.sizeBytes * 2} hex digits, got ${text.length}`);
@@ -89,7 +92,8 @@ export function concatBytes(...parts: readonly Uint8Array[]): Uint8Array {
 
 /** ASCII decimal without sign or leading zeros, in 0..2^53−1; anything else is refused with `code`. */
 export function parseDecimal(text: string, code: EncodingCode): number {
-  if (!/^(?:0|[1-9][0-9]{0,15})$/.test(text)) throw new MalformedError(code, `expected a decimal number, got ${JSON.stringify(text.slice(0, 32))}`);
+  if (!/^(?:0|[1-9][0-9]{0,15})$/.test(text))
+    throw new MalformedError(code, `expected a decimal number, got ${JSON.stringify(text.slice(0, 32))}`);
   const value = Number(text);
   if (!Number.isSafeInteger(value)) throw new MalformedError(code, "expected a number of at most 2^53-1");
   return value;

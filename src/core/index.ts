@@ -2,6 +2,10 @@
  * Everything that a program of an auditor needs to read and verify the formats, in Node and in browsers: pure functions, no
  * disk, no network, no keys but those that are handed in.
  */
+
+export { bitcoinHeightsOf, parseBitcoinHeaders, verifyOts } from "./anchor-proof/bitcoin.ts";
+export { parseCertificateFile } from "./anchor-proof/certificate.ts";
+export { parseTimestampToken, verifyTimestamp } from "./anchor-proof/rfc3161.ts";
 export {
   type AuthoredContent,
   authorMessage,
@@ -30,6 +34,13 @@ export {
   openDisclosure,
   parseDisclosure,
 } from "./commitment.ts";
+export {
+  type Contradiction,
+  formatContradiction,
+  parseContradiction,
+  type VerifiedContradiction,
+  verifyContradiction,
+} from "./contradiction.ts";
 export {
   CONTROL_ACTIONS,
   type ControlAction,
@@ -114,6 +125,7 @@ export {
   verifyInclusion,
   verifySubtree,
 } from "./proof.ts";
+export { AuthenticTiles, type ObjectReader } from "./published-tiles.ts";
 export {
   parseReceipt,
   type Receipt,
@@ -143,4 +155,5 @@ export {
 } from "./signature/table.ts";
 export { formatTlogProof, parseTlogProof, type TlogProof, verifyTlogProof } from "./tlog-proof.ts";
 export { type VerifyExportOptions, type VerifyFileOptions, verifyExport } from "./verify-export.ts";
+export { type PublishedVerification, type VerifyPublishedOptions, verifyPublished } from "./verify-published.ts";
 export { reportReceipt } from "./verify-receipt.ts";

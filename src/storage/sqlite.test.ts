@@ -663,27 +663,30 @@ describe("failing disks", () => {
   });
 });
 
-describe.skipIf(process.platform === "win32")("a file that is moved away while it is open (needs a POSIX system)", () => {
-  it.each([
-    ["deleted", () => rmSync(path)],
-    ["renamed", () => renameSync(path, `${path}.1`)],
-    [
-      "replaced",
-      () => {
-        copyFileSync(path, `${path}.old`);
-        renameSync(`${path}.old`, path);
-      },
-    ],
-  ])("%s: refuses to append, because it would be lost", async (_, move) => {
-    const storage = await create(2);
-    await append(storage);
-    move();
-    await expect(append(storage)).rejects.toMatchObject({
-      code: "storage-io",
-      message: `${path} was moved, deleted or replaced while it was open; close it and open it again`,
+describe.skipIf(process.platform === "win32")(
+  "a file that is moved away while it is open (needs a POSIX system)",
+  () => {
+    it.each([
+      ["deleted", () => rmSync(path)],
+      ["renamed", () => renameSync(path, `${path}.1`)],
+      [
+        "replaced",
+        () => {
+          copyFileSync(path, `${path}.old`);
+          renameSync(`${path}.old`, path);
+        },
+      ],
+    ])("%s: refuses to append, because it would be lost", async (_, move) => {
+      const storage = await create(2);
+      await append(storage);
+      move();
+      await expect(append(storage)).rejects.toMatchObject({
+        code: "storage-io",
+        message: `${path} was moved, deleted or replaced while it was open; close it and open it again`,
+      });
     });
-  });
-});
+  },
+);
 
 describe("erasure", () => {
   /** Text that occurs nowhere else, by kind and entry. */
