@@ -78,33 +78,31 @@ describe("first use", () => {
     expect(await verifyHere(home)).toMatchObject({ exit: 0, found: [], report: { pin: "state" } });
   });
 
-  it.skipIf(!isBuilt)(
-    isBuilt ? "says once, by a process warning, what was made where and that the key needs a backup" : NOT_BUILT,
-    () => {
-      const place = newPlace();
-      const program = `
+  it("says once, by a process warning, what was made where and that the key needs a backup", (context) => {
+    if (!isBuilt) context.skip(NOT_BUILT);
+    const place = newPlace();
+    const program = `
         import { Ledger } from ${JSON.stringify(DIST)};
         for (let i = 0; i < 2; i++) {
           const ledger = await Ledger.open(${JSON.stringify(place.path)});
           await ledger.append({ action: "a" });
           await ledger.close();
         }`;
-      const run = (): string => {
-        const { status, stderr } = spawnSync(process.execPath, ["--input-type=module", "-e", program], {
-          encoding: "utf8",
-          env: { PATH: process.env.PATH, TALLYSTICK_STATE_DIR: place.state },
-        });
-        expect(status, stderr).toBe(0);
-        return stderr;
-      };
-      const first = run();
-      expect(first.match(/TALLYSTICK_CREATED/g)).toHaveLength(1);
-      expect(first).toContain(place.path);
-      expect(first).toContain(place.state);
-      expect(first).toContain("back it up");
-      expect(run()).toBe("");
-    },
-  );
+    const run = (): string => {
+      const { status, stderr } = spawnSync(process.execPath, ["--input-type=module", "-e", program], {
+        encoding: "utf8",
+        env: { PATH: process.env.PATH, TALLYSTICK_STATE_DIR: place.state },
+      });
+      expect(status, stderr).toBe(0);
+      return stderr;
+    };
+    const first = run();
+    expect(first.match(/TALLYSTICK_CREATED/g)).toHaveLength(1);
+    expect(first).toContain(place.path);
+    expect(first).toContain(place.state);
+    expect(first).toContain("back it up");
+    expect(run()).toBe("");
+  });
 
   it("refuses to make a key unasked in production, and leaves nothing", async () => {
     const place = newPlace();

@@ -1,6 +1,6 @@
 import { existsSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
-import { describe, expect, it } from "vitest";
+import { beforeEach, describe, expect, it } from "vitest";
 import { isTallystickError } from "../../src/core/errors.ts";
 import { seededRandom } from "../../src/ledger/seeded-random.ts";
 import type { Ledger } from "../../src/open.ts";
@@ -40,7 +40,11 @@ async function audit(place: Place, answers: readonly Answer[]): Promise<Ledger> 
   return ledger;
 }
 
-describe.skipIf(!isBuilt)(isBuilt ? `seed ${SEED}` : NOT_BUILT, () => {
+describe(`processes (seed ${SEED})`, () => {
+  beforeEach((context) => {
+    if (!isBuilt) context.skip(NOT_BUILT);
+  });
+
   it("SIGKILL at random points of a write load loses nothing that was acknowledged", { timeout: 90_000 }, async () => {
     const roll = dice("kill");
     let place = newPlace();
