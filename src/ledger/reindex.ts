@@ -1,5 +1,6 @@
 import { leafHashHex, parseEntry } from "../core/entry.ts";
 import { FatalError } from "../core/errors.ts";
+import { IdSet } from "../core/id-set.ts";
 import { FILTER_BLOCK_ENTRIES, FilterBuilder } from "./block-filter.ts";
 import { READ_PAGE_ENTRIES } from "./limits.ts";
 import { RightEdge } from "./right-edge.ts";
@@ -17,6 +18,8 @@ export async function reindexLedger(storage: LedgerStorage): Promise<number> {
 async function* derivedBatches(storage: LedgerStorage, size: number): AsyncGenerator<Batch> {
   const edge = RightEdge.empty();
   const builder = new FilterBuilder();
+  // An id that stands twice leads to its first entry: that it does is for verify to say, and no reason to fail here.
+  const seen = new IdSet();
   const pause = timeSlices();
   for (let first = 0; first < size; first += READ_PAGE_ENTRIES) {
     const entries = await storage.readEntries(first, Math.min(size, first + READ_PAGE_ENTRIES));
@@ -30,7 +33,7 @@ async function* derivedBatches(storage: LedgerStorage, size: number): AsyncGener
       edge.append(leafHashHex(stored.entry), "", tiles);
       if (parseEntry(stored.entry).scheme === "control") controls.push(stored.index);
       const event = storedEvent(stored);
-      if (event?.id !== undefined) ids.push({ id: event.id, index: stored.index });
+      if (event?.id !== undefined && seen.add(event.id)) ids.push({ id: event.id, index: stored.index });
       builder.add(event ?? {});
       if (edge.size % FILTER_BLOCK_ENTRIES === 0) {
         filters.push({ block: edge.size / FILTER_BLOCK_ENTRIES - 1, bits: builder.take() });

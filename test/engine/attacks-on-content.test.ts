@@ -13,6 +13,7 @@ import { DEFAULT_LIMITS } from "../../src/ledger/limits.ts";
 import { systemRandom } from "../../src/ledger/random.ts";
 import type { Signer } from "../../src/ledger/signer.ts";
 import type { Batch, LedgerStorage } from "../../src/ledger/storage.ts";
+import { reindex } from "../../src/open.ts";
 import { sqliteLockStore } from "../../src/storage/lock-store/sqlite.ts";
 import { openSqliteStorage } from "../../src/storage/sqlite.ts";
 import { faultyStorage } from "../../src/testing/faulty-storage.ts";
@@ -255,6 +256,16 @@ describe("row 27: submissions that come again", () => {
     await ledger.close();
     const { found } = await verifyAt(place.path, { policy });
     expect(found).toContainEqual({ code: "id-repeated", index: AT.size });
+    // Rebuilding the index does not hide it, and the id leads to the first.
+    await reindex(place.path, { driver });
+    expect(await verifyAt(place.path, { policy })).toMatchObject({
+      exit: 1,
+      found: [{ code: "id-repeated", index: AT.size }],
+    });
+    const again = await openAt(place, { signer: LOG_KEY });
+    expect((await again.findById("login-10"))?.index).toBe(10);
+    expect(await again.append(login(10))).toMatchObject({ index: 10, duplicate: true });
+    await again.close();
   });
 
   it("an event without an id that comes again is another entry", async () => {
