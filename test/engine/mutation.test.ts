@@ -4,7 +4,7 @@ import { beforeAll, describe, expect, it } from "vitest";
 import { FINDING_CODES } from "../../src/core/report.ts";
 import { reindex } from "../../src/open.ts";
 import type { SqliteDatabase, SqliteValue } from "../../src/storage/sqlite-driver.ts";
-import { codeOf, driver, openAt, verifyAt } from "./place.ts";
+import { codeOf, copyPlace, driver, openAt, tamper, verifyAt } from "./place.ts";
 import { buildRichLedger, type Rich } from "./rich-ledger.ts";
 import { OTHER_KEY } from "./world.ts";
 
@@ -469,5 +469,49 @@ describe("what need not be noticed", () => {
     const db = connect(path);
     expect(db.prepare("SELECT note FROM checkpoints").all()).toEqual([{ note: rich.last }]);
     db.close();
+  });
+});
+
+describe("damaged tiles are no fork", () => {
+  const damage = (path: string): unknown =>
+    tamper(path, (db) =>
+      db.exec("UPDATE tiles SET hashes = CAST(zeroblob(32) || substr(hashes, 33) AS BLOB) WHERE id = 0"),
+    );
+
+  it.each([
+    ["damaged", damage],
+    ["gone", (path: string) => tamper(path, (db) => db.exec("DELETE FROM tiles WHERE id = 0"))],
+  ])("%s: opening names what to do, and reindex does it without opening", async (_, harm) => {
+    const place = copyPlace(rich.place);
+    harm(place.path);
+    await expect(openAt(place, { signer: OTHER_KEY })).rejects.toMatchObject({
+      code: expect.stringMatching(/^(storage-corrupt|invariant-broken)$/),
+      message: expect.stringContaining("reindex"),
+    });
+    expect(await reindex(place.path, { driver })).toEqual({ entries: rich.at.last + 1 });
+    const ledger = await openAt(place, { signer: OTHER_KEY });
+    await ledger.append({ action: "day.opened" });
+    await ledger.close();
+    expect((await verifyAt(place.path, { policy: rich.policy, expect: rich.last })).found).toEqual([]);
+  });
+
+  it("under an open ledger: no proof leaves that leads elsewhere", async () => {
+    const place = copyPlace(rich.place);
+    const ledger = await openAt(place, { signer: OTHER_KEY });
+    damage(place.path);
+    for (const index of [1, 5, 100])
+      await expect(ledger.prove(index)).rejects.toMatchObject({
+        code: "storage-corrupt",
+        message: expect.stringContaining("reindex"),
+      });
+    // Proofs that do not lead through it, and the root of the tree, which the edge knows, are right.
+    expect(await ledger.prove(300)).toContain("tallystick/receipt/v1");
+    await ledger.append({ action: "day.opened" });
+    await ledger.checkpoint();
+    // It is derived data: rebuilt, everything goes on.
+    await ledger.reindex();
+    expect(await ledger.prove(5)).toContain("tallystick/receipt/v1");
+    await ledger.close();
+    expect((await verifyAt(place.path, { policy: rich.policy, expect: rich.last })).found).toEqual([]);
   });
 });
