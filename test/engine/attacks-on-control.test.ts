@@ -7,7 +7,7 @@ import { encodeBase64, encodeHex, encodeUtf8 } from "../../src/core/encoding.ts"
 import { leafHashHex } from "../../src/core/entry.ts";
 import { type Event, parseEvent } from "../../src/core/event.ts";
 import { parseVerifierKey, spkiOfVerifierKey } from "../../src/core/note.ts";
-import { parsePolicy } from "../../src/core/policy.ts";
+import { formatPolicy, parsePolicy } from "../../src/core/policy.ts";
 import { verifyReceipt } from "../../src/core/receipt.ts";
 import { keyIdOf } from "../../src/core/signature/table.ts";
 import { generateAuthorKey, generateLogKey } from "../../src/keys/index.ts";
@@ -458,18 +458,24 @@ describe("row 46: key events", () => {
     const fresh = ledger.policy();
     await ledger.close();
     expect(await verifyAt(place.path, { policy: fresh })).toMatchObject({ exit: 0, found: [] });
+    const newKey = parseVerifierKey(vkeyOf(ORIGIN, OTHER_KEY));
+    const only = formatPolicy({ logKeys: [newKey], genesis: parsePolicy(policy).genesis });
+    expect(await verifyAt(place.path, { policy: only })).toMatchObject({ exit: 0, found: [] });
     // The thief goes on signing with the old key, consistently, beyond what was vouched for.
     const rows = rewriteRows(place.path, (old) => forge(old, [{ event: { action: "access.granted" } }]));
     const thiefs = await signAgain(copyPlace(place).path, rows, [rows.length], [LOG_KEY]);
     tamper(place.path, (db) =>
       db.prepare("INSERT INTO checkpoints(size, note) VALUES (?, ?)").run(rows.length, thiefs),
     );
-    const newKey = fresh.split("\n").find((line) => line.startsWith("log ") && !policy.includes(line));
-    const { codes, exit } = await verifyAt(place.path, { policy: `${policy}${newKey}\n` });
+    const both = formatPolicy({
+      logKeys: [...parsePolicy(policy).logKeys, newKey],
+      genesis: parsePolicy(policy).genesis,
+    });
+    const { codes, exit } = await verifyAt(place.path, { policy: both });
     expect(codes).toEqual(["key-disowned"]);
     expect(exit).toBe(1);
     // Who pins the new key alone is not vouched to by the old one at all.
-    expect(await verifyAt(place.path, { policy: fresh })).toMatchObject({ exit: 1, codes: ["checkpoint-signature"] });
+    expect(await verifyAt(place.path, { policy: only })).toMatchObject({ exit: 1, codes: ["checkpoint-signature"] });
   });
 });
 

@@ -2,7 +2,10 @@ import { spawnSync } from "node:child_process";
 import { copyFileSync, existsSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, describe, expect, it, onTestFinished } from "vitest";
+import { parseVerifierKey } from "../../src/core/note.ts";
+import { formatPolicy } from "../../src/core/policy.ts";
 import { exportPem, generateLogKey, logSignerFromPem } from "../../src/keys/index.ts";
+import { vkeyOf } from "../../src/ledger/genesis.ts";
 import { type OpenOptions, recover } from "../../src/open.ts";
 import { sqliteLockStore } from "../../src/storage/lock-store/sqlite.ts";
 import { verify } from "../../src/verify.ts";
@@ -260,6 +263,9 @@ describe("a key that is gone", () => {
     });
     expect(old.exit).toBe(1);
     expect(await verifyAt(place.path, { policy: fresh })).toMatchObject({ exit: 0, found: [] });
+    // Also who pins the new key alone: what the old one signed is part of what the new one signs.
+    const only = formatPolicy({ logKeys: [parseVerifierKey(vkeyOf(origin, signer))], genesis: ledger.genesis });
+    expect(await verifyAt(place.path, { policy: only })).toMatchObject({ exit: 0, found: [] });
     // This machine has pinned anew by recovering.
     expect(await verifyHere(place)).toMatchObject({ exit: 0, found: [], report: { pin: "state" } });
     // Not twice, and never back to the old key.

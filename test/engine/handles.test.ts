@@ -22,17 +22,29 @@ describe("several handles on one file", () => {
       const other = await openAt(place, { readOnly: kind === "a reader" });
       expect(other.size).toBe(2);
       for (let round = 0; round < 3; round++) {
-        const { index } = await writer.append(login(10 + round));
-        expect((await other.read(index)).event?.id).toBe(`login-${10 + round}`);
-        expect((await other.findById(`login-${10 + round}`))?.index).toBe(index);
-        expect((await indexesOf(other)).at(-1)).toBe(index);
-        expect(await indexesOf(other, { actor: `user-${(10 + round) % 5}` })).toContain(index);
-        expect((await other.stats()).entries).toBe(index + 1);
-        expect((await other.verify()).size).toBe(index + 1);
+        // Each call sees it by itself, whichever comes first.
+        const calls: readonly ((index: number) => Promise<void>)[] = [
+          async (index) => expect((await indexesOf(other)).at(-1)).toBe(index),
+          async (index) => expect((await other.query().page({ limit: 1_000 })).size).toBe(index + 1),
+          async (index) => expect((await other.read(index)).index).toBe(index),
+          async (index) => expect((await other.findById(`login-${index}`))?.index).toBe(index),
+          async (index) => expect((await other.stats()).entries).toBe(index + 1),
+          async (index) => expect((await other.verify()).size).toBe(index + 1),
+          async (index) => expect((await other.status()).size).toBe(index + 1),
+        ];
+        for (const call of calls) {
+          const next = writer.size;
+          expect((await writer.append(login(next))).index).toBe(next);
+          await call(next);
+        }
+        const { index } = await writer.append(login(writer.size));
+        expect(await indexesOf(other, { actor: `user-${index % 5}` })).toContain(index);
         // A page of one handle goes on at another.
         const { cursor } = await writer.query().page({ limit: index });
         expect((await other.query().page({ cursor })).entries.map((entry) => entry.index)).toEqual([index]);
         await writer.checkpoint();
+        // What is not signed yet does not hide what is.
+        await writer.append(login(writer.size));
         const policy = parsePolicy(stateOf(place).readPolicy(other.origin) ?? "");
         expect((await verifyReceipt(await other.prove(index), policy)).index).toBe(index);
         await other.settled(index, "checkpointed");
