@@ -226,6 +226,12 @@ describe("row 43: derived data that disagree with the entries", () => {
       expect(codes).toEqual(["derived-control"]);
       expect(report.needsReindex).toBe(true);
       expect(exit).toBe(0);
+      // Nor for the operator, who can open it and mend it.
+      const ledger = await openAt(place, { signer: LOG_KEY });
+      await ledger.reindex();
+      expect(ledger.state.authors.has(ALICE.keyId)).toBe(true);
+      await ledger.close();
+      expect(await verifyAt(place.path, { policy })).toMatchObject({ exit: 0, found: [] });
     }
   });
 });

@@ -256,6 +256,27 @@ describe("rows 7-9: truncation and rollback", () => {
     }
   });
 
+  it("row 7: cut off or rewritten under an open ledger, the next append and the next signature are refused", async () => {
+    const cut = copyPlace(world.place);
+    const ledger = await openAt(cut, { signer: LOG_KEY });
+    dropTail(cut.path, 30);
+    const refusal = { code: "rolled-back", details: { expected: AT.size, found: 30, what: "ledger" } };
+    await expect(ledger.append({ action: "user.login" })).rejects.toMatchObject(refusal);
+    await expect(ledger.erase(25, { reason: "r" })).rejects.toMatchObject(refusal);
+    await ledger.close().catch(() => {});
+    expect((await verifyAt(cut.path, { policy })).report.size).toBe(30);
+
+    const rewritten = copyPlace(world.place);
+    const open = await openAt(rewritten, { signer: LOG_KEY });
+    recompute(rewritten.path, 30);
+    await expect(open.append({ action: "user.login" })).rejects.toMatchObject({
+      code: "invariant-broken",
+      details: { index: AT.size - 1 },
+    });
+    await open.close().catch(() => {});
+    expect((await verifyAt(rewritten.path, { policy })).report.size).toBe(AT.size);
+  });
+
   it("row 8: an old copy of the database is refused, whatever is signed on it", async () => {
     const place = copyPlace(world.place);
     copyFileSync(world.oldCopy, place.path);
