@@ -34,11 +34,17 @@ function accessible(folder: string): boolean {
   }
 }
 
+const shared: (() => void)[] = [];
+// Of the test file that imports this module: hooks cannot be added from within a hook.
+afterAll(() => {
+  for (const remove of shared.splice(0)) remove();
+});
+
 /** `shared`: lives until its file's tests have ended; else until the test that made it has. `disk`: for what grows large. */
 export function newPlace(options: { readonly shared?: boolean; readonly disk?: boolean } = {}): Place {
   const folder = mkdtempSync(join(options.disk === true ? tmpdir() : PARENT, "tallystick-engine-"));
   const remove = (): void => rmSync(folder, { recursive: true, force: true });
-  if (options.shared === true) afterAll(remove);
+  if (options.shared === true) shared.push(remove);
   else onTestFinished(remove);
   return { folder, path: join(folder, "audit.db"), state: join(folder, "state") };
 }
