@@ -132,16 +132,12 @@ async function verifyDatabase(path: string, options: VerifyOptions, state: State
         runRange: verifyPool(storage.capabilities.readLocation ?? path),
       });
       if (state !== null && origin !== null && report.range === null) await recordVerification(state, origin, report);
-      const latest = await storage.latestCheckpoint();
-      if (
-        remember === true &&
-        state !== null &&
-        origin !== null &&
-        report.ok &&
-        report.pin !== "none" &&
-        latest !== undefined
-      )
-        state.rememberCheckpoint(origin, latest.note);
+      if (remember === true && state !== null && origin !== null && report.ok && report.pin !== "none") {
+        // Of the checkpoints that this very view holds: a later one was not verified.
+        const { checkpoints } = await snapshot.sideTables();
+        const latest = checkpoints.findLast(({ size }) => size <= report.size);
+        if (latest !== undefined) state.rememberCheckpoint(origin, latest.note);
+      }
       return report;
     } finally {
       await snapshot.close();

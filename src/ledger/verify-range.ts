@@ -1,6 +1,7 @@
-import { canonicalize } from "../core/canonical-json.ts";
-import { bytesEqual } from "../core/encoding.ts";
+import { bytesEqual, decodeUtf8 } from "../core/encoding.ts";
 import { type EntryFacts, EntryVerifier, type RangeResult } from "../core/entry-verifier.ts";
+import { isTallystickError } from "../core/errors.ts";
+import { parseEvent } from "../core/event.ts";
 import type { LedgerState } from "../core/ledger-state.ts";
 import { TILE_WIDTH } from "../core/limits.ts";
 import type { PolicyAuthor } from "../core/policy.ts";
@@ -122,9 +123,12 @@ class DerivedChecks {
   private async carriesId(index: number, id: string): Promise<boolean> {
     for await (const page of this.snapshot.readRaw(index, index + 1)) {
       for (const { body } of page) {
-        const text = body === null ? null : new TextDecoder().decode(body);
-        // Canonical text spells a string in one way only.
-        if (text?.includes(`"id":${canonicalize(id)}`) === true) return true;
+        try {
+          if (body !== null && parseEvent(decodeUtf8(body)).id === id) return true;
+        } catch (error) {
+          // A body that does not open is reported where its own range reads it.
+          if (!isTallystickError(error)) throw error;
+        }
       }
     }
     return false;
