@@ -563,8 +563,6 @@ export async function recover(
     state.writePolicy(recovered.origin, recovered.policy);
     // What stood here before may have been larger: from now on the recovered ledger is what this machine knows.
     state.forgetPath(path);
-    // The entry on record says what was given up; holding it against the ledger for ever would make recovery impossible.
-    if (recovered.lost.includes("database")) state.forgetCheckpoint(recovered.origin);
     state.rememberPath(path, { origin: recovered.origin, genesis: recovered.genesis, size: recovered.index + 1 });
     return { index: recovered.index, lost: recovered.lost };
   } finally {

@@ -133,15 +133,6 @@ describe("state directory", () => {
   });
 
   describe("places", () => {
-    it("forgets what a reader saw, when it is told to", () => {
-      const note = `${ORIGIN}\n5\n${Buffer.alloc(32, 1).toString("base64")}\n\n— ${ORIGIN} ${Buffer.alloc(68, 2).toString("base64")}\n`;
-      state.rememberCheckpoint(ORIGIN, note);
-      expect(state.lastSeen(ORIGIN)).toBe(note);
-      expect(state.forgetCheckpoint(ORIGIN)).toBe(true);
-      expect(state.lastSeen(ORIGIN)).toBeUndefined();
-      expect(state.forgetCheckpoint(ORIGIN)).toBe(false);
-    });
-
     it("remembers, lists and forgets what stood where", () => {
       state.rememberPath("/data/b.db", { origin: "b", genesis: GENESIS, size: 1 });
       state.rememberPath("/data/x/../a.db", { origin: ORIGIN, genesis: GENESIS, size: 3, note: note(3) });

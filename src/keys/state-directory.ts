@@ -81,8 +81,6 @@ export interface State extends ReaderState {
    */
   rememberCheckpoint(origin: string, note: string): void;
   lastSeen(origin: string): string | undefined;
-  /** Forgets what a reader saw, deliberately: after a recovery it is part of a history that was given up. */
-  forgetCheckpoint(origin: string): boolean;
   /** Keeps the record with the later `time`. */
   writeVerification(origin: string, record: VerificationRecord): void;
   readVerification(origin: string): VerificationRecord | undefined;
@@ -195,7 +193,6 @@ export function openState(location: StateLocation = {}): State {
           });
         });
       }),
-    forgetCheckpoint: (origin) => guarded(() => removeFolder(ledgerFile(origin, "seen"))),
     lastSeen: (origin) => guarded(() => readNewest(ledgerFile(origin, "seen"))?.text),
 
     writeVerification: (origin, record) =>
