@@ -42,6 +42,8 @@ export const FINDING_CODES = {
   "object-mismatch": "integrity",
   "proof-invalid": "integrity",
   "file-malformed": "integrity",
+  "package-malformed": "integrity",
+  "member-mismatch": "integrity",
   // order: links, indexes, times
   "index-mismatch": "order",
   "previous-mismatch": "order",
@@ -52,6 +54,7 @@ export const FINDING_CODES = {
   "origin-mismatch": "authenticity",
   "checkpoint-malformed": "authenticity",
   "checkpoint-signature": "authenticity",
+  "manifest-signature": "authenticity",
   "key-event-invalid": "authenticity",
   "key-continuity-broken": "authenticity",
   "key-disowned": "authenticity",
@@ -101,7 +104,7 @@ export type Pin = "policy" | "self-asserted" | "state" | "none";
 
 export interface VerifyReport {
   readonly format: "tallystick/report/v1";
-  readonly kind: "ledger" | "published" | "receipt" | "export";
+  readonly kind: "ledger" | "published" | "receipt" | "export" | "package";
   /** True when no verdict failed. Not the same as conclusive. */
   readonly ok: boolean;
   /** False when what was asked could not be established: no pin, a slice, a filtered selection, a pending purge. */
