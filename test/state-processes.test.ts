@@ -1,24 +1,19 @@
-import { fork } from "node:child_process";
-import { mkdirSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
+import { readdirSync } from "node:fs";
 import { join } from "node:path";
-import { build } from "esbuild";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { sha256Hex } from "../src/core/hash.ts";
 import { openState } from "../src/keys/state-directory.ts";
 import { sqliteLockStore } from "../src/storage/lock-store/sqlite.ts";
 import { loadSqliteDriver } from "../src/storage/sqlite-driver.ts";
+import { bundleChildJobs, type ChildJobs, killAfter } from "./child-jobs.ts";
 
-// Real processes: threads and connections of one process share file locks, which is just what must not be relied on.
 const PROCESSES = 8;
 const ROUNDS = 25;
 const ORIGIN = "example.com/log";
 
-// Inside the repository, so that the bundled child finds better-sqlite3.
-const cache = join(import.meta.dirname, "..", ".cache");
-let folder: string;
-let child: string;
+let child: ChildJobs;
 
-const CHILD = `
+const JOBS = `
 import { sqliteLockStore } from "./src/storage/lock-store/sqlite.ts";
 import { loadSqliteDriver } from "./src/storage/sqlite-driver.ts";
 import { openState } from "./src/keys/state-directory.ts";
@@ -87,44 +82,19 @@ const jobs = {
     }
   },
 };
-process.once("message", async ({ job, ...input }) => {
-  process.send(await jobs[job](input), () => process.disconnect());
-});
 `;
 
 beforeAll(async () => {
-  mkdirSync(cache, { recursive: true });
-  folder = mkdtempSync(join(cache, "processes-"));
-  child = join(folder, "child.mjs");
-  await build({
-    stdin: { contents: CHILD, resolveDir: join(import.meta.dirname, ".."), loader: "ts" },
-    outfile: child,
-    bundle: true,
-    platform: "node",
-    format: "esm",
-    conditions: ["tallystick-source", "node"],
-    packages: "external",
-  });
+  child = await bundleChildJobs("processes", JOBS);
 });
-afterAll(() => rmSync(folder, { recursive: true, force: true }));
-
-async function runAll<T>(job: string, input: Record<string, string>): Promise<T[]> {
-  const one = (id: number): Promise<T> =>
-    new Promise((resolve, reject) => {
-      const process = fork(child, { stdio: ["ignore", "inherit", "inherit", "ipc"] });
-      process.once("message", (message) => resolve(message as T));
-      process.once("exit", (code) => reject(new Error(`child ${id} ended with ${code}`)));
-      process.send({ job, id: String(id), ...input });
-    });
-  return Promise.all(Array.from({ length: PROCESSES }, (_, id) => one(id)));
-}
+afterAll(() => child.remove());
 
 describe(`${PROCESSES} processes at once`, () => {
   it("take turns on one lock store: every replace wins exactly once, from the predecessor", async () => {
-    const path = join(folder, "lock.sqlite");
-    const ids = await runAll<string>("create", { path });
+    const path = join(child.folder, "lock.sqlite");
+    const ids = await child.runAll<string>(PROCESSES, "create", { path });
     expect(ids.filter((id) => id === "already-exists")).toHaveLength(PROCESSES - 1);
-    const won = (await runAll<number[]>("counter", { path })).flat().sort((a, b) => a - b);
+    const won = (await child.runAll<number[]>(PROCESSES, "counter", { path })).flat().sort((a, b) => a - b);
     expect(won).toEqual(Array.from({ length: PROCESSES * ROUNDS }, (_, i) => i + 1));
     const store = sqliteLockStore({ path, driver: await loadSqliteDriver() });
     expect((await store.fetch(ORIGIN))?.note?.split("\n")[1]).toBe(String(PROCESSES * ROUNDS));
@@ -132,21 +102,11 @@ describe(`${PROCESSES} processes at once`, () => {
   });
 
   it("keep every replace that had resolved when one of them is killed", async () => {
-    const path = join(folder, "killed.sqlite");
+    const path = join(child.folder, "killed.sqlite");
     const store = sqliteLockStore({ path, driver: await loadSqliteDriver() });
     await store.create({ origin: ORIGIN, lockStoreId: "0".repeat(32) });
     for (const messages of [1, 7, 40]) {
-      const resolved = await new Promise<number>((resolve) => {
-        const process = fork(child, { stdio: ["ignore", "inherit", "inherit", "ipc"] });
-        let last = 0;
-        let count = 0;
-        process.on("message", (size) => {
-          last = size as number;
-          if (++count === messages) process.kill("SIGKILL");
-        });
-        process.once("close", () => resolve(last));
-        process.send({ job: "forever", path });
-      });
+      const resolved = await killAfter(child.start({ job: "forever", path }), messages);
       const present = (await store.fetch(ORIGIN))?.note ?? null;
       const size = Number(present?.split("\n")[1]);
       expect(size).toBeGreaterThanOrEqual(resolved);
@@ -157,8 +117,8 @@ describe(`${PROCESSES} processes at once`, () => {
   });
 
   it("never see a remembered checkpoint or place go back", async () => {
-    const dir = join(folder, "state");
-    const last = await runAll<number>("remember", { dir });
+    const dir = join(child.folder, "state");
+    const last = await child.runAll<number>(PROCESSES, "remember", { dir });
     const largest = ROUNDS * 8 + PROCESSES - 1;
     expect(Math.max(...last)).toBe(largest);
     const state = openState({ dir });
@@ -168,8 +128,8 @@ describe(`${PROCESSES} processes at once`, () => {
   });
 
   it("store one key, and seven are told that there is one", async () => {
-    const dir = join(folder, "keys");
-    const results = await runAll<string>("key", { dir });
+    const dir = join(child.folder, "keys");
+    const results = await child.runAll<string>(PROCESSES, "key", { dir });
     expect(results.filter((result) => result === "already-exists")).toHaveLength(PROCESSES - 1);
     const winner = results.find((result) => result !== "already-exists");
     expect(openState({ dir }).readKey(ORIGIN)).toBe(`KEY ${winner}\n`);

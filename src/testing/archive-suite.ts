@@ -1,6 +1,5 @@
-import { isTallystickError } from "../core/errors.ts";
 import type { Archive } from "../ledger/archive.ts";
-import type { SuiteTools } from "./lock-store-suite.ts";
+import { checkWith, outcomeOf, type SuiteTools } from "./suite.ts";
 
 export interface ArchiveUnderTest {
   readonly archive: Archive;
@@ -21,31 +20,9 @@ const ROUNDS = 5;
  * Conformance suite of the Archive port: every sentence of its doc comments. `make` gives a fresh, empty archive each time.
  * Implementations of your own should pass it on the real service.
  */
-export function archiveSuite(
-  name: string,
-  { describe, it, expect }: SuiteTools,
-  make: () => Promise<ArchiveUnderTest>,
-): void {
-  const codeOf = async (action: Promise<unknown>): Promise<string> => {
-    try {
-      await action;
-      return "no error";
-    } catch (error) {
-      if (isTallystickError(error)) return error.code;
-      if (error instanceof TypeError) return "TypeError";
-      throw error;
-    }
-  };
-  const check = (title: string, body: (under: ArchiveUnderTest) => Promise<void>): void => {
-    it(title, async () => {
-      const under = await make();
-      try {
-        await body(under);
-      } finally {
-        await under.dispose();
-      }
-    });
-  };
+export function archiveSuite(name: string, tools: SuiteTools, make: () => Promise<ArchiveUnderTest>): void {
+  const { describe, expect } = tools;
+  const check = checkWith(tools, make);
   const handlesOf = async ({ archive, another }: ArchiveUnderTest): Promise<Archive[]> => {
     const handles = [archive];
     while (handles.length < WRITERS) handles.push(another === undefined ? archive : await another());
@@ -74,7 +51,7 @@ export function archiveSuite(
       await archive.put("tile/0/000", bytes("one"));
       await archive.put("tile/0/000", bytes("one"));
       for (const other of ["", "on", "two", "ones"])
-        expect(await codeOf(archive.put("tile/0/000", bytes(other)))).toBe("already-exists");
+        expect(await outcomeOf(archive.put("tile/0/000", bytes(other)))).toBe("already-exists");
       expect(text(await archive.get("tile/0/000"))).toBe("one");
     });
 
@@ -91,7 +68,7 @@ export function archiveSuite(
 
     check("lets many put the same object at once", async (under) => {
       const handles = await handlesOf(under);
-      const codes = await Promise.all(handles.map((handle) => codeOf(handle.put("tile/1/x001/000", bytes("same")))));
+      const codes = await Promise.all(handles.map((handle) => outcomeOf(handle.put("tile/1/x001/000", bytes("same")))));
       expect(codes).toEqual(handles.map(() => "no error"));
       expect(text(await under.archive.get("tile/1/x001/000"))).toBe("same");
     });
@@ -100,7 +77,7 @@ export function archiveSuite(
       const handles = await handlesOf(under);
       for (let round = 0; round < ROUNDS; round++) {
         const path = `tile/0/00${round}`;
-        const codes = await Promise.all(handles.map((handle, i) => codeOf(handle.put(path, bytes(`writer ${i}`)))));
+        const codes = await Promise.all(handles.map((handle, i) => outcomeOf(handle.put(path, bytes(`writer ${i}`)))));
         expect(codes.filter((code) => code === "no error").length).toBe(1);
         expect(codes.filter((code) => code === "already-exists").length).toBe(WRITERS - 1);
         for (const handle of handles) expect(text(await handle.get(path))).toBe(`writer ${codes.indexOf("no error")}`);
@@ -123,16 +100,16 @@ export function archiveSuite(
     });
 
     check("answers lock-moved to any other expectation, and nothing changes", async ({ archive }) => {
-      expect(await codeOf(archive.replace("checkpoint", bytes("1"), bytes("2")))).toBe("lock-moved");
-      expect(await codeOf(archive.replace("checkpoint", bytes(""), bytes("2")))).toBe("lock-moved");
+      expect(await outcomeOf(archive.replace("checkpoint", bytes("1"), bytes("2")))).toBe("lock-moved");
+      expect(await outcomeOf(archive.replace("checkpoint", bytes(""), bytes("2")))).toBe("lock-moved");
       expect(await archive.get("checkpoint")).toBe(undefined);
       await archive.replace("checkpoint", null, bytes("1"));
       for (const expected of [null, bytes(""), bytes("2"), bytes("11")])
-        expect(await codeOf(archive.replace("checkpoint", expected, bytes("3")))).toBe("lock-moved");
+        expect(await outcomeOf(archive.replace("checkpoint", expected, bytes("3")))).toBe("lock-moved");
       expect(text(await archive.get("checkpoint"))).toBe("1");
       await archive.replace("checkpoint", bytes("1"), bytes("2"));
-      expect(await codeOf(archive.replace("checkpoint", null, bytes("3")))).toBe("lock-moved");
-      expect(await codeOf(archive.replace("checkpoint", bytes("1"), bytes("3")))).toBe("lock-moved");
+      expect(await outcomeOf(archive.replace("checkpoint", null, bytes("3")))).toBe("lock-moved");
+      expect(await outcomeOf(archive.replace("checkpoint", bytes("1"), bytes("3")))).toBe("lock-moved");
       expect(text(await archive.get("checkpoint"))).toBe("2");
     });
 
@@ -142,7 +119,7 @@ export function archiveSuite(
       for (let round = 0; round < ROUNDS; round++) {
         const before: Uint8Array | null = present;
         const codes = await Promise.all(
-          handles.map((handle, i) => codeOf(handle.replace("checkpoint", before, bytes(`${round} by ${i}`)))),
+          handles.map((handle, i) => outcomeOf(handle.replace("checkpoint", before, bytes(`${round} by ${i}`)))),
         );
         expect(codes.filter((code) => code === "no error").length).toBe(1);
         expect(codes.filter((code) => code === "lock-moved").length).toBe(WRITERS - 1);
@@ -174,7 +151,7 @@ export function archiveSuite(
     check("reads objects up to the bound, and refuses larger ones", async ({ archive }) => {
       await archive.put("tile/0/000", bytes("12345"));
       expect(text(await archive.get("tile/0/000", { bytesMax: 5 }))).toBe("12345");
-      expect(await codeOf(archive.get("tile/0/000", { bytesMax: 4 }))).toBe("malformed-tile");
+      expect(await outcomeOf(archive.get("tile/0/000", { bytesMax: 4 }))).toBe("malformed-tile");
       expect(await archive.get("tile/0/001", { bytesMax: 0 })).toBe(undefined);
     });
 
@@ -232,10 +209,10 @@ export function archiveSuite(
         "a\0",
       ];
       for (const path of paths) {
-        expect(await codeOf(archive.get(path))).toBe("TypeError");
-        expect(await codeOf(archive.put(path, bytes("x")))).toBe("TypeError");
-        expect(await codeOf(archive.replace(path, null, bytes("x")))).toBe("TypeError");
-        expect(await codeOf(archive.deletePartials(path))).toBe("TypeError");
+        expect(await outcomeOf(archive.get(path))).toBe("TypeError");
+        expect(await outcomeOf(archive.put(path, bytes("x")))).toBe("TypeError");
+        expect(await outcomeOf(archive.replace(path, null, bytes("x")))).toBe("TypeError");
+        expect(await outcomeOf(archive.deletePartials(path))).toBe("TypeError");
       }
     });
 

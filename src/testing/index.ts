@@ -9,3 +9,4 @@ export * from "./lock-store-suite.ts";
 export * from "./signer-suite.ts";
 export { type SimulatedClock, simulatedClock } from "./simulated-clock.ts";
 export * from "./storage-suite.ts";
+export type { SuiteTools } from "./suite.ts";

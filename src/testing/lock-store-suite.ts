@@ -1,15 +1,5 @@
-import { isTallystickError } from "../core/errors.ts";
 import type { LockStore } from "../ledger/lock-store.ts";
-
-/** The test functions of vitest, node:test with an expect, or jest: whatever the user's suites run in. */
-export interface SuiteTools {
-  readonly describe: (name: string, body: () => void) => unknown;
-  readonly it: (name: string, body: () => Promise<void>) => unknown;
-  readonly expect: (actual: unknown) => {
-    toBe(expected: unknown): unknown;
-    toEqual(expected: unknown): unknown;
-  };
-}
+import { checkWith, outcomeOf, type SuiteTools } from "./suite.ts";
 
 export interface LockStoreUnderTest {
   readonly store: LockStore;
@@ -29,30 +19,9 @@ const note = (size: number): string =>
  * Conformance suite of the LockStore port: one test for each sentence of its doc comments. `make` gives a fresh, empty
  * store each time. Implementations of your own should pass it on the real service.
  */
-export function lockStoreSuite(
-  name: string,
-  { describe, it, expect }: SuiteTools,
-  make: () => Promise<LockStoreUnderTest>,
-): void {
-  const codeOf = async (action: Promise<unknown>): Promise<string> => {
-    try {
-      await action;
-      return "no error";
-    } catch (error) {
-      if (isTallystickError(error)) return error.code;
-      throw error;
-    }
-  };
-  const check = (title: string, body: (under: LockStoreUnderTest) => Promise<void>): void => {
-    it(title, async () => {
-      const under = await make();
-      try {
-        await body(under);
-      } finally {
-        await under.dispose();
-      }
-    });
-  };
+export function lockStoreSuite(name: string, tools: SuiteTools, make: () => Promise<LockStoreUnderTest>): void {
+  const { describe, expect } = tools;
+  const check = checkWith(tools, make);
 
   describe(`lock store: ${name}`, () => {
     check("knows no record of an origin that was never created", async ({ store }) => {
@@ -67,7 +36,7 @@ export function lockStoreSuite(
     check("refuses a second record for an origin and keeps the first", async ({ store }) => {
       await store.create({ origin: ORIGIN, lockStoreId: ID });
       await store.replace(ORIGIN, null, note(1));
-      expect(await codeOf(store.create({ origin: ORIGIN, lockStoreId: "f".repeat(32) }))).toBe("already-exists");
+      expect(await outcomeOf(store.create({ origin: ORIGIN, lockStoreId: "f".repeat(32) }))).toBe("already-exists");
       expect(await store.fetch(ORIGIN)).toEqual({ origin: ORIGIN, lockStoreId: ID, note: note(1) });
     });
 
@@ -80,17 +49,17 @@ export function lockStoreSuite(
 
     check("answers lock-moved to any other expectation, and nothing changes", async ({ store }) => {
       await store.create({ origin: ORIGIN, lockStoreId: ID });
-      expect(await codeOf(store.replace(ORIGIN, note(1), note(2)))).toBe("lock-moved");
-      expect(await codeOf(store.replace(ORIGIN, "", note(2)))).toBe("lock-moved");
+      expect(await outcomeOf(store.replace(ORIGIN, note(1), note(2)))).toBe("lock-moved");
+      expect(await outcomeOf(store.replace(ORIGIN, "", note(2)))).toBe("lock-moved");
       await store.replace(ORIGIN, null, note(1));
       for (const expected of [null, "", note(2), note(1).toUpperCase(), note(1).trimEnd(), `${note(1)} `]) {
-        expect(await codeOf(store.replace(ORIGIN, expected, note(3)))).toBe("lock-moved");
+        expect(await outcomeOf(store.replace(ORIGIN, expected, note(3)))).toBe("lock-moved");
       }
       expect((await store.fetch(ORIGIN))?.note).toBe(note(1));
     });
 
     check("answers not-found when there is no record to replace, and makes none", async ({ store }) => {
-      expect(await codeOf(store.replace(ORIGIN, null, note(1)))).toBe("not-found");
+      expect(await outcomeOf(store.replace(ORIGIN, null, note(1)))).toBe("not-found");
       expect(await store.fetch(ORIGIN)).toBe(undefined);
     });
 
@@ -129,7 +98,7 @@ export function lockStoreSuite(
       for (let round = 0; round < 5; round++) {
         const before: string | null = present;
         const results = await Promise.all(
-          handles.map((handle, i) => codeOf(handle.replace(ORIGIN, before, note(round * 8 + i + 1)))),
+          handles.map((handle, i) => outcomeOf(handle.replace(ORIGIN, before, note(round * 8 + i + 1)))),
         );
         expect(results.filter((result) => result === "no error").length).toBe(1);
         expect(results.filter((result) => result === "lock-moved").length).toBe(7);
@@ -144,7 +113,7 @@ export function lockStoreSuite(
       for (let i = 1; i < 8; i++) handles.push(another === undefined ? store : await another());
       const ids = handles.map((_, i) => `${i}`.repeat(32));
       const results = await Promise.all(
-        handles.map((handle, i) => codeOf(handle.create({ origin: ORIGIN, lockStoreId: ids[i]! }))),
+        handles.map((handle, i) => outcomeOf(handle.create({ origin: ORIGIN, lockStoreId: ids[i]! }))),
       );
       expect(results.filter((result) => result === "already-exists").length).toBe(7);
       expect((await store.fetch(ORIGIN))?.lockStoreId).toBe(ids[results.indexOf("no error")]);
@@ -172,9 +141,9 @@ export function lockStoreSuite(
       await store.create({ origin: ORIGIN, lockStoreId: ID });
       await store.close();
       await store.close();
-      expect(await codeOf(store.fetch(ORIGIN))).toBe("closed");
-      expect(await codeOf(store.create({ origin: "other", lockStoreId: ID }))).toBe("closed");
-      expect(await codeOf(store.replace(ORIGIN, null, note(1)))).toBe("closed");
+      expect(await outcomeOf(store.fetch(ORIGIN))).toBe("closed");
+      expect(await outcomeOf(store.create({ origin: "other", lockStoreId: ID }))).toBe("closed");
+      expect(await outcomeOf(store.replace(ORIGIN, null, note(1)))).toBe("closed");
     });
   });
 }

@@ -1,4 +1,3 @@
-import { isTallystickError } from "../core/errors.ts";
 import { TILE_WIDTH } from "../core/limits.ts";
 import type {
   Batch,
@@ -9,7 +8,7 @@ import type {
   StorageSnapshot,
   StoredEntry,
 } from "../ledger/storage.ts";
-import type { SuiteTools } from "./lock-store-suite.ts";
+import { checkWith, outcomeOf, type SuiteTools } from "./suite.ts";
 
 export interface StorageUnderTest {
   /** A handle on a fresh, empty place. */
@@ -78,16 +77,6 @@ async function withSnapshot<T>(storage: LedgerStorage, use: (snapshot: StorageSn
   }
 }
 
-async function outcomeOf(action: Promise<unknown>): Promise<string> {
-  try {
-    await action;
-    return "no error";
-  } catch (error) {
-    if (isTallystickError(error)) return error.code;
-    return error instanceof Error ? error.name : String(error);
-  }
-}
-
 function latin1(bytes: Uint8Array): string {
   let text = "";
   for (let i = 0; i < bytes.length; i += 0x8000) text += String.fromCharCode(...bytes.subarray(i, i + 0x8000));
@@ -101,20 +90,12 @@ function latin1(bytes: Uint8Array): string {
  */
 export function storageSuite(
   name: string,
-  { describe, it, expect }: SuiteTools,
+  tools: SuiteTools,
   make: () => Promise<StorageUnderTest>,
   traits: { readonly shared: boolean; readonly durable: boolean },
 ): void {
-  const check = (title: string, body: (under: StorageUnderTest) => Promise<void>): void => {
-    it(title, async () => {
-      const under = await make();
-      try {
-        await body(under);
-      } finally {
-        await under.dispose();
-      }
-    });
-  };
+  const { describe, expect } = tools;
+  const check = checkWith(tools, make);
   const checkShared = (
     title: string,
     body: (under: Required<Pick<StorageUnderTest, "storage" | "another">>) => Promise<void>,

@@ -1,19 +1,16 @@
-import { type ChildProcess, fork } from "node:child_process";
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { build } from "esbuild";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { filesystemArchive } from "../../src/storage/archive/filesystem.ts";
+import { bundleChildJobs, type ChildJobs, killAfter } from "../child-jobs.ts";
 
 // Real processes on one folder: what links and renames decide must not depend on anything that one process remembers.
 const PROCESSES = 6;
 const ROUNDS = 15;
 
-const cache = join(import.meta.dirname, "..", "..", ".cache");
-let folder: string;
-let child: string;
+let child: ChildJobs;
 
-const CHILD = `
+const JOBS = `
 import { filesystemArchive } from "./src/storage/archive/filesystem.ts";
 
 const bytes = (text) => new TextEncoder().encode(text);
@@ -59,41 +56,12 @@ const jobs = {
     return codes;
   },
 };
-process.once("message", async ({ job, ...input }) => {
-  process.send(await jobs[job](input), () => process.disconnect());
-});
 `;
 
 beforeAll(async () => {
-  mkdirSync(cache, { recursive: true });
-  folder = mkdtempSync(join(cache, "archive-"));
-  child = join(folder, "child.mjs");
-  await build({
-    stdin: { contents: CHILD, resolveDir: join(import.meta.dirname, "..", ".."), loader: "ts" },
-    outfile: child,
-    bundle: true,
-    platform: "node",
-    format: "esm",
-    conditions: ["tallystick-source", "node"],
-    packages: "external",
-  });
+  child = await bundleChildJobs("archive", JOBS);
 });
-afterAll(() => rmSync(folder, { recursive: true, force: true }));
-
-function start(): ChildProcess {
-  return fork(child, { stdio: ["ignore", "inherit", "inherit", "ipc"] });
-}
-
-function runAll<T>(job: string, directory: string): Promise<T[]> {
-  const one = (id: number): Promise<T> =>
-    new Promise((resolve, reject) => {
-      const process = start();
-      process.once("message", (message) => resolve(message as T));
-      process.once("exit", (code) => reject(new Error(`child ${id} ended with ${code}`)));
-      process.send({ job, id: String(id), directory });
-    });
-  return Promise.all(Array.from({ length: PROCESSES }, (_, id) => one(id)));
-}
+afterAll(() => child.remove());
 
 /** Size of a checkpoint as a web server would read it; a torn one has different first and last lines. */
 function readSize(directory: string): number {
@@ -110,7 +78,7 @@ function readSize(directory: string): number {
 
 describe(`${PROCESSES} processes on one archive`, () => {
   it("win every replacement exactly once, and nobody who looks on sees it go back", async () => {
-    const directory = join(folder, "counter");
+    const directory = join(child.folder, "counter");
     let seen = 0;
     let isRunning = true;
     const looking = (async () => {
@@ -121,7 +89,7 @@ describe(`${PROCESSES} processes on one archive`, () => {
         await new Promise((resolve) => setImmediate(resolve));
       }
     })();
-    const won = await runAll<number[]>("counter", directory).finally(() => {
+    const won = await child.runAll<number[]>(PROCESSES, "counter", { directory }).finally(() => {
       isRunning = false;
     });
     await looking;
@@ -131,8 +99,8 @@ describe(`${PROCESSES} processes on one archive`, () => {
   });
 
   it("put the same object together, and different ones so that one of them stays", async () => {
-    const directory = join(folder, "put");
-    const codes = await runAll<string[]>("put", directory);
+    const directory = join(child.folder, "put");
+    const codes = await child.runAll<string[]>(PROCESSES, "put", { directory });
     for (let i = 0; i < ROUNDS; i++) {
       const same = codes.map((each) => each[2 * i]);
       const own = codes.map((each) => each[2 * i + 1]);
@@ -146,20 +114,10 @@ describe(`${PROCESSES} processes on one archive`, () => {
   });
 
   it("keep every replacement that had resolved when one of them is killed", async () => {
-    const directory = join(folder, "killed");
+    const directory = join(child.folder, "killed");
     const archive = filesystemArchive(directory);
     for (const messages of [1, 2, 5, 13, 40]) {
-      const resolved = await new Promise<number>((resolve) => {
-        const process = start();
-        let last = 0;
-        let count = 0;
-        process.on("message", (size) => {
-          last = size as number;
-          if (++count === messages) process.kill("SIGKILL");
-        });
-        process.once("close", () => resolve(last));
-        process.send({ job: "forever", directory });
-      });
+      const resolved = await killAfter(child.start({ job: "forever", directory }), messages);
       expect(readSize(directory)).toBeGreaterThanOrEqual(resolved);
       // The killed writer may have decided one more; either way the next one goes on from there, at the second try at the latest.
       for (let tries = 0; tries < 2; tries++) {

@@ -1,23 +1,18 @@
-import { type ChildProcess, execFileSync, fork } from "node:child_process";
+import { execFileSync } from "node:child_process";
 import { chmodSync, mkdirSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { build } from "esbuild";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import type { Batch, LedgerStorage } from "../../src/ledger/storage.ts";
 import { openSqliteStorage } from "../../src/storage/sqlite.ts";
+import { answerOf, bundleChildJobs, type ChildJobs, killAfter } from "../child-jobs.ts";
 
-// Real processes: threads and connections of one process share file locks, which is just what must not be relied on.
 const PROCESSES = 8;
 const APPENDS = 40;
 
-const root = join(import.meta.dirname, "../..");
-// Inside the repository, so that the bundled child finds better-sqlite3.
-const cache = join(root, ".cache");
-let folder: string;
-let child: string;
+let child: ChildJobs;
 
-const CHILD = `
+const JOBS = `
 import { readdirSync } from "node:fs";
 import { openSqliteStorage } from "./src/storage/sqlite.ts";
 
@@ -120,60 +115,15 @@ const jobs = {
     }
   },
 };
-process.once("message", async ({ job, ...input }) => {
-  process.send(await jobs[job](input), () => process.disconnect());
-});
 `;
 
 beforeAll(async () => {
-  mkdirSync(cache, { recursive: true });
-  folder = mkdtempSync(join(cache, "sqlite-"));
-  // Another user runs the child too.
-  chmodSync(folder, 0o755);
-  child = join(folder, "child.mjs");
-  await build({
-    stdin: { contents: CHILD, resolveDir: root, loader: "ts" },
-    outfile: child,
-    bundle: true,
-    platform: "node",
-    format: "esm",
-    conditions: ["tallystick-source", "node"],
-    packages: "external",
-  });
+  child = await bundleChildJobs("sqlite", JOBS);
 });
-afterAll(() => rmSync(folder, { recursive: true, force: true }));
-
-function start(input: Record<string, string>, user?: number): ChildProcess {
-  const process = fork(child, {
-    stdio: ["ignore", "inherit", "inherit", "ipc"],
-    ...(user === undefined ? {} : { uid: user, gid: user }),
-  });
-  process.send(input);
-  return process;
-}
-
-function answerOf<T>(process: ChildProcess): Promise<T> {
-  return new Promise((resolve, reject) => {
-    process.once("message", (message) => resolve(message as T));
-    process.once("exit", (code, signal) => reject(new Error(`child ended with ${code ?? signal}`)));
-  });
-}
-
-/** The answer of one job, once its process is gone. */
-async function run<T>(job: string, input: Record<string, string>, user?: number): Promise<T> {
-  const process = start({ job, ...input }, user);
-  const gone = new Promise((resolve) => process.once("close", resolve));
-  const answer = await answerOf<T>(process);
-  await gone;
-  return answer;
-}
-
-function runAll<T>(job: string, input: Record<string, string>): Promise<T[]> {
-  return Promise.all(Array.from({ length: PROCESSES }, (_, id) => run<T>(job, { ...input, id: String(id) })));
-}
+afterAll(() => child.remove());
 
 function placeFor(name: string): { readonly directory: string; readonly path: string } {
-  const directory = join(folder, name);
+  const directory = join(child.folder, name);
   mkdirSync(directory);
   return { directory, path: join(directory, "audit.db") };
 }
@@ -199,7 +149,7 @@ async function createAtRest(path: string): Promise<void> {
 describe(`${PROCESSES} processes on one file`, () => {
   it("open it for the first time at once: one creates, none forks, all append", async () => {
     const { directory, path } = placeFor("create");
-    const results = await runAll<{ created: boolean; ran: number; mine: number }>("create", { path });
+    const results = await child.runAll<{ created: boolean; ran: number; mine: number }>(PROCESSES, "create", { path });
     expect(results.filter((result) => result.created)).toHaveLength(1);
     expect(results.map(({ ran }) => ran).reduce((a, b) => a + b)).toBe(1);
     expect(results.map(({ mine }) => mine).sort((a, b) => a - b)).toEqual(
@@ -211,7 +161,7 @@ describe(`${PROCESSES} processes on one file`, () => {
   it("append at once: every append that resolved is there, at the index it was told", async () => {
     const { directory, path } = placeFor("append");
     await createAtRest(path);
-    const results = await runAll<{ indexes: number[]; longest: number }>("append", { path });
+    const results = await child.runAll<{ indexes: number[]; longest: number }>(PROCESSES, "append", { path });
     const total = PROCESSES * APPENDS;
     expect(results.flatMap(({ indexes }) => indexes).sort((a, b) => a - b)).toEqual(
       Array.from({ length: total }, (_, i) => 1 + i),
@@ -231,10 +181,14 @@ describe(`${PROCESSES} processes on one file`, () => {
   it("some read, opening anew each time, while others append: nobody is blocked or sees a gap", async () => {
     const { directory, path } = placeFor("read");
     await createAtRest(path);
-    const readers = [run<number>("read", { path }), run<number>("read", { path }), run<number>("read", { path })];
-    const writers = [0, 1].map((id) => run<{ indexes: number[] }>("append", { path, id: String(id) }));
+    const readers = [
+      child.run<number>("read", { path }),
+      child.run<number>("read", { path }),
+      child.run<number>("read", { path }),
+    ];
+    const writers = [0, 1].map((id) => child.run<{ indexes: number[] }>("append", { path, id: String(id) }));
     await Promise.all([...readers, ...writers]);
-    expect(await run<number>("read", { path })).toBe(1 + 2 * APPENDS);
+    expect(await child.run<number>("read", { path })).toBe(1 + 2 * APPENDS);
     // A reader that was last to close may leave the writers' log, which the next writer takes up.
     await (await openSqliteStorage(path)).close();
     expect(readdirSync(directory)).toEqual(["audit.db"]);
@@ -244,16 +198,7 @@ describe(`${PROCESSES} processes on one file`, () => {
     const { path } = placeFor("killed");
     const storage = await created(path);
     for (const messages of [1, 9, 30]) {
-      const process = start({ job: "forever", path });
-      const last = await new Promise<number>((resolve) => {
-        let latest = 0;
-        let count = 0;
-        process.on("message", (index) => {
-          latest = index as number;
-          if (++count === messages) process.kill("SIGKILL");
-        });
-        process.once("close", () => resolve(latest));
-      });
+      const last = await killAfter(child.start({ job: "forever", path }), messages);
       const { size } = await storage.head();
       expect(size).toBeGreaterThan(last);
       const committed = await storage.commit({ ids: [], idDigests: [], indexes: [] }, ({ head }) => ({
@@ -272,7 +217,7 @@ describe(`${PROCESSES} processes on one file`, () => {
   it("let a killed writer's last log be read without changing it, and be taken up by the next writer", async () => {
     const { directory, path } = placeFor("orphan");
     await createAtRest(path);
-    const process = start({ job: "forever", path });
+    const process = child.start({ job: "forever", path });
     let last = 0;
     await new Promise<void>((resolve) => {
       process.on("message", (index) => {
@@ -284,11 +229,11 @@ describe(`${PROCESSES} processes on one file`, () => {
     const files = readdirSync(directory);
     expect(files).toContain("audit.db-wal");
     const log = statSync(`${path}-wal`);
-    const seen = await run<{ entries: number; after: string[] }>("look", { path, directory });
+    const seen = await child.run<{ entries: number; after: string[] }>("look", { path, directory });
     expect(seen.entries).toBeGreaterThan(last);
     expect(seen.after).toEqual(files);
     expect(statSync(`${path}-wal`)).toMatchObject({ size: log.size, mtimeMs: log.mtimeMs });
-    expect(await run("write", { path })).toBe("appended");
+    expect(await child.run("write", { path })).toBe("appended");
     await (await openSqliteStorage(path)).close();
     expect(readdirSync(directory)).toEqual(["audit.db"]);
   });
@@ -311,7 +256,7 @@ describe(`${PROCESSES} processes on one file`, () => {
         },
       ],
     }));
-    const holder = start({ job: "hold", path });
+    const holder = child.start({ job: "hold", path });
     expect(await answerOf(holder)).toBe("held");
     const redactions = [{ index: 1, disclosure: null, id: null, erasedId: null }];
     await storage.commit(reads, () => ({
@@ -339,7 +284,7 @@ describe("another user", () => {
   // Only root can become somebody else, who must then be able to reach this checkout and Node.js.
   beforeEach(async ({ skip }) => {
     skip(!isRoot, "needs root, to become another user");
-    const reached = await run("ping", {}, NOBODY).catch(() => "not reached");
+    const reached = await child.run("ping", {}, NOBODY).catch(() => "not reached");
     skip(reached !== "here", "another user cannot reach this checkout");
   });
 
@@ -350,9 +295,9 @@ describe("another user", () => {
       await createAtRest(path);
       chmodSync(directory, 0o555);
       chmodSync(path, 0o444);
-      const look = await run("look", { path, directory }, NOBODY);
+      const look = await child.run("look", { path, directory }, NOBODY);
       expect(look).toEqual({ entries: 1, anomalies: [], during: ["audit.db"], after: ["audit.db"] });
-      expect(await run("write", { path }, NOBODY)).toBe("read-only");
+      expect(await child.run("write", { path }, NOBODY)).toBe("read-only");
       expect(readdirSync(directory)).toEqual(["audit.db"]);
     } finally {
       rmSync(directory, { recursive: true });
@@ -366,14 +311,14 @@ describe("another user", () => {
       const storage = await created(path);
       chmodSync(directory, 0o555);
       const files = readdirSync(directory);
-      const live = await run("look", { path, directory }, NOBODY);
+      const live = await child.run("look", { path, directory }, NOBODY);
       expect(live).toEqual({ entries: 1, anomalies: [], during: files, after: files });
-      const process = start({ job: "forever", path });
+      const process = child.start({ job: "forever", path });
       await answerOf(process);
       process.kill("SIGKILL");
       await new Promise((resolve) => process.once("close", resolve));
       await storage.close();
-      const orphaned = await run<{ entries: number }>("look", { path, directory }, NOBODY);
+      const orphaned = await child.run<{ entries: number }>("look", { path, directory }, NOBODY);
       expect(orphaned.entries).toBeGreaterThan(1);
     } finally {
       rmSync(directory, { recursive: true });
@@ -387,7 +332,7 @@ describe("another user", () => {
       await createAtRest(path);
       chmodSync(directory, 0o755);
       chmodSync(path, 0o600);
-      const look = await run<{ code: string; message: string }>("look", { path, directory }, NOBODY);
+      const look = await child.run<{ code: string; message: string }>("look", { path, directory }, NOBODY);
       expect(look).toEqual({ code: "storage-io", message: `${path} cannot be read (EACCES)` });
     } finally {
       rmSync(directory, { recursive: true });
@@ -472,13 +417,13 @@ describe("a file system of its own", () => {
       const path = join(directory, "audit.db");
       await createAtRest(path);
       execFileSync("mount", ["-o", "remount,ro", directory]);
-      expect(await run("look", { path, directory })).toEqual({
+      expect(await child.run("look", { path, directory })).toEqual({
         entries: 1,
         anomalies: [],
         during: ["audit.db"],
         after: ["audit.db"],
       });
-      expect(await run("write", { path })).toBe("read-only");
+      expect(await child.run("write", { path })).toBe("read-only");
     });
   });
 });
