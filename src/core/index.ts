@@ -3,8 +3,21 @@
  * disk, no network, no keys but those that are handed in.
  */
 
-export { bitcoinHeightsOf, parseBitcoinHeaders, verifyOts } from "./anchor-proof/bitcoin.ts";
-export { parseCertificateFile } from "./anchor-proof/certificate.ts";
+export {
+  type AnchorExamination,
+  type ExamineAnchorsOptions,
+  examineAnchors,
+  type RecordedAnchor,
+  type ShownAnchor,
+} from "./anchor-evidence.ts";
+export {
+  type BitcoinHeader,
+  bitcoinHeightsOf,
+  formatBitcoinHeaders,
+  parseBitcoinHeaders,
+  verifyOts,
+} from "./anchor-proof/bitcoin.ts";
+export { type Certificate, parseCertificateFile } from "./anchor-proof/certificate.ts";
 export { parseTimestampToken, verifyTimestamp } from "./anchor-proof/rfc3161.ts";
 export {
   type AuthoredContent,
@@ -153,6 +166,14 @@ export {
   keyIdOf,
   verifySignature,
 } from "./signature/table.ts";
+export {
+  type Bracket,
+  bracketOf,
+  type Timeline,
+  type TimelineNotAfter,
+  type TimelineNotBefore,
+  timelineOf,
+} from "./timeline.ts";
 export { formatTlogProof, parseTlogProof, type TlogProof, verifyTlogProof } from "./tlog-proof.ts";
 export { type VerifyExportOptions, type VerifyFileOptions, verifyExport } from "./verify-export.ts";
 export { type PublishedVerification, type VerifyPublishedOptions, verifyPublished } from "./verify-published.ts";

@@ -74,6 +74,10 @@ export const FINDING_CODES = {
   "source-repeated": "completeness",
   // time
   "time-after-evidence": "time",
+  "time-before-evidence": "time",
+  "anchor-missing": "time",
+  "anchor-mismatch": "time",
+  "anchor-invalid": "time",
   // derived data: `reindex` rebuilds it; notices fail nothing
   "derived-tile": null,
   "derived-id": null,

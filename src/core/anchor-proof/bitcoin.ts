@@ -62,7 +62,7 @@ function targetOf(bits: number): bigint {
   return exponent < 3 ? BigInt(mantissa) >> BigInt(8 * (3 - exponent)) : BigInt(mantissa) << BigInt(8 * (exponent - 3));
 }
 
-/** What a proof shows: its digest existed at `notAfterMs`, if the header is that of the chain at its height. */
+/** What a proof shows: its digest existed at `notAfterMs`, if the header is that of the chain at its height, and the proof itself not before `notBeforeMs`. */
 export interface VerifiedOts {
   readonly height: number;
   readonly blockHash: string;
@@ -70,6 +70,8 @@ export interface VerifiedOts {
   readonly blockTime: number;
   /** Milliseconds since 1970: the block's time and two hours. */
   readonly notAfterMs: number;
+  /** Two hours before the latest block that attests it: the proof leads to that block, so it was not there before. */
+  readonly notBeforeMs: number;
   /** Heights of attestations that their header contradicts: a calendar made them up. They take nothing from one that holds. */
   readonly contradicted: readonly number[];
 }
@@ -92,7 +94,7 @@ export interface VerifyOtsOptions {
 export function verifyOts(proof: Uint8Array, options: VerifyOtsOptions): VerifiedOts {
   const file = parseStamp(proof, options.digest);
   const leaves = bitcoinLeaves(file);
-  const holding: Omit<VerifiedOts, "contradicted">[] = [];
+  const holding: Omit<VerifiedOts, "contradicted" | "notBeforeMs">[] = [];
   const objections = new Map<number, string>();
   for (const { height, header } of options.headers) {
     const atHeight = leaves.filter((leaf) => leaf.height === height);
@@ -112,7 +114,9 @@ export function verifyOts(proof: Uint8Array, options: VerifyOtsOptions): Verifie
   }
   const contradicted = [...objections.keys()];
   const [earliest] = holding.sort((a, b) => a.notAfterMs - b.notAfterMs);
-  if (earliest !== undefined) return { ...earliest, contradicted };
+  const latest = holding.at(-1);
+  if (earliest !== undefined && latest !== undefined)
+    return { ...earliest, notBeforeMs: 1_000 * (latest.blockTime - BITCOIN_TIME_SLACK_SECONDS), contradicted };
   const details = { heights: leaves.map((leaf) => leaf.height) };
   const [objection] = objections.values();
   const problem =

@@ -324,18 +324,22 @@ describe("verifyOts", () => {
       blockHash: parseBitcoinHeader(header.header, REGTEST_BITS).hash,
       blockTime: time,
       notAfterMs: (time + 7_200) * 1_000,
+      notBeforeMs: (time - 7_200) * 1_000,
       contradicted: [],
     });
     expect(bitcoinHeightsOf(proof, digest)).toEqual([840_000]);
   });
 
-  it("gives the earliest of several bounds, and names attestations that a header contradicts beside it", () => {
+  it("gives the narrowest of several bounds, and names attestations that a header contradicts beside it", () => {
     const later = { height: 840_001, header: mineHeader(merkleRoot, time + 600) };
     const forged = { height: 839_999, header: mineHeader(sha(hex("00")), time - 600) };
     const both = file(
       `f0010108f00102 08 ff${BITCOIN("c1a233")} ff${BITCOIN("bfa233")} ${BITCOIN("c0a233")}`.replaceAll(" ", ""),
     );
-    expect(verify(both, [later, forged, header])).toMatchObject({ height: 840_000, contradicted: [839_999] });
+    expect(verify(both, [later, forged, header])).toMatchObject({
+      ...{ height: 840_000, contradicted: [839_999] },
+      notBeforeMs: (time + 600 - 7_200) * 1_000,
+    });
     expect(bitcoinHeightsOf(both, digest)).toEqual([839_999, 840_000, 840_001]);
   });
 

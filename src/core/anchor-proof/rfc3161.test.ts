@@ -77,6 +77,7 @@ describe("verifyTimestamp", () => {
     expect({ ...verified, chain: verified.chain.map((one) => one.fingerprint) }).toEqual({
       genTime: "2026-02-03T04:05:06.25Z",
       notAfterMs: Date.parse("2026-02-03T04:05:07.250Z"),
+      notBeforeMs: Date.parse("2026-02-03T04:05:05.250Z"),
       accuracyMs: 1_000,
       policy: "1.3.6.1.4.1.99999.1",
       serialNumber: "07",
@@ -93,18 +94,22 @@ describe("verifyTimestamp", () => {
     );
   });
 
-  it("adds up every part of an accuracy, and rounds what is finer than a millisecond up", async () => {
+  it("adds up every part of an accuracy, and rounds what is finer than a millisecond outwards", async () => {
     const parts = [
       writeDerUnsigned(Uint8Array.of(2)),
       writeDer(0x80, Uint8Array.of(5)),
       writeDer(0x81, Uint8Array.of(1)),
     ];
-    const { accuracyMs, notAfterMs } = await verify(token({ accuracy: parts, genTime: "20260203040506Z" }));
+    const { accuracyMs, notAfterMs, notBeforeMs } = await verify(
+      token({ accuracy: parts, genTime: "20260203040506Z" }),
+    );
     expect(accuracyMs).toBe(2_005.001);
     expect(notAfterMs).toBe(Date.parse("2026-02-03T04:05:08.006Z"));
+    expect(notBeforeMs).toBe(Date.parse("2026-02-03T04:05:03.994Z"));
     const without = await verify(token({ accuracy: null, genTime: "20260203040506.000000001Z" }));
     expect(without.accuracyMs).toBeNull();
     expect(without.notAfterMs).toBe(Date.parse("2026-02-03T04:05:06.001Z"));
+    expect(without.notBeforeMs).toBe(Date.parse("2026-02-03T04:05:06.000Z"));
   });
 
   for (const [kind, scheme] of [

@@ -307,7 +307,9 @@ export interface VerifiedTimestamp {
   readonly genTime: string;
   /** Milliseconds since 1970, rounded up: the time in the token and its accuracy. The digest existed by then. */
   readonly notAfterMs: number;
-  /** Milliseconds; null where the token does not say, which adds nothing to `notAfterMs`. */
+  /** The time in the token less its accuracy, rounded down: whatever holds the token came after it. */
+  readonly notBeforeMs: number;
+  /** Milliseconds; null where the token does not say, which moves neither bound. */
   readonly accuracyMs: number | null;
   readonly policy: string;
   /** Hex. */
@@ -342,7 +344,7 @@ export async function verifyTimestamp(proof: Uint8Array, options: VerifyTimestam
   const chain = await buildChain({ signer, candidates: bag, roots: options.roots, time: info.genTime.seconds });
   return {
     genTime: formatTime(info.genTime),
-    notAfterMs: notAfterMsOf(info),
+    ...boundsOf(info),
     accuracyMs: info.accuracyMicros === null ? null : info.accuracyMicros / 1_000,
     policy: info.policy,
     serialNumber: info.serialNumber,
@@ -446,10 +448,15 @@ function isIssuerSerial(element: DerElement, certificate: Certificate, what: str
   );
 }
 
-/** The last millisecond of the bracket. What is finer than a millisecond rounds up, so that the bound stays one. */
-function notAfterMsOf({ genTime, accuracyMicros }: TimestampInfo): number {
-  const micros = Number(genTime.fraction.padEnd(9, "0")) / 1_000 + (accuracyMicros ?? 0);
-  return genTime.seconds * 1_000 + Math.ceil(micros / 1_000);
+/** First and last millisecond of the bracket. What is finer than a millisecond widens it, so that both stay bounds. */
+function boundsOf({ genTime, accuracyMicros }: TimestampInfo): Pick<VerifiedTimestamp, "notAfterMs" | "notBeforeMs"> {
+  const micros = Number(genTime.fraction.padEnd(9, "0")) / 1_000;
+  const accuracy = accuracyMicros ?? 0;
+  const whole = genTime.seconds * 1_000;
+  return {
+    notAfterMs: whole + Math.ceil((micros + accuracy) / 1_000),
+    notBeforeMs: whole + Math.floor((micros - accuracy) / 1_000),
+  };
 }
 
 function formatTime({ seconds, fraction }: DerTime): string {
