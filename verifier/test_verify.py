@@ -328,13 +328,13 @@ def policy_text(*more, quorum="w", log=LOG, authors=()):
     return out + "".join(line + "\n" for line in more)
 
 
-def run(data, policy=None, self_asserted=False, kind=None):
+def run(data, policy=None, self_asserted=False, kind=None, held=None):
     """The report, of bytes."""
+    held = v.Checkpoint(held.encode()) if held else None
     if isinstance(policy, str):
         policy = v.Policy.parse(policy.encode())
     source = io.BytesIO(data)
-    pin = "policy" if policy else "self-asserted" if self_asserted else "none"
-    return v.verify_source(source, kind or v.recognise(data[:15]), policy, pin)
+    return v.verify_source(source, kind or v.recognise(data[:v.MAX_NOTE + 1]), v.Reader(policy, self_asserted, held))
 
 
 def codes(report):
@@ -1730,6 +1730,224 @@ class Findings(unittest.TestCase):
         self.check(ledger.filtered(range(ledger.size)), [], exit_code=3)
         for i in range(ledger.size):
             self.check(ledger.receipt(i), [], exit_code=0)
+
+
+class Complete(unittest.TestCase):
+    """Kind complete: export.md 9-13"""
+    check = Findings.check
+
+    def ledger(self):
+        ledger = Ledger()
+        ledger.event({"action": "a.b", "actor": "alice", "id": "1", "payload": {"x": 1, "y": {"z": [True, {"q.r": "s"}]}}})
+        ledger.fields({"action": "a.c", "actor": {"id": "alice"}, "context": {"traceId": "t"}, "payload": {"x": 1}, "targets": [{"id": "o"}]})
+        ledger.event({"action": "b", "outcome": "ok", "type": "u@1"})
+        ledger.event({"action": "a.d", "payload": [7]})
+        return ledger
+
+    def counts(self, ledger, filter, first=0, last=None, exit_code=0, findings=(), **more):
+        last = ledger.size - 1 if last is None else last
+        selection = {"filter": filter, "first": first, "kind": "complete", "last": last}
+        report = self.check(ledger.export(first, last, selection=selection), findings, exit_code=exit_code, **more)
+        if report.counts is None:
+            return None
+        return tuple(int(n) for n in re.findall("[0-9]+", report.counts))
+
+    def test_conditions(self):
+        ledger = self.ledger()
+        for filter, members in (
+                ({"action": "a.b"}, 1), ({"action": "a.*"}, 3), ({"action": "ledger.*"}, 1), ({"actor": "alice"}, 2), ({"target": "o"}, 1),
+                ({"type": "u@1"}, 1), ({"type": "u"}, 0), ({"outcome": "ok"}, 1), ({"correlation": "t"}, 1), ({"correlation": "x"}, 0),
+                ({"from": "2026-01-02T03:00:03.000Z"}, 3), ({"to": "2026-01-02T03:00:03.000Z"}, 2),
+                ({"from": "2026-01-02T03:00:03.000Z", "action": "a.*"}, 2), ({"where": {"payload.x": 1}}, 2), ({"where": {"payload.x": True}}, 0),
+                ({"where": {"payload.x": 1, "actor.id": "alice"}}, 1), ({"where": {"payload.y.z.0": True}}, 1), ({"where": {"payload.y.z.00": True}}, 0),
+                ({"where": {"payload.y.z.1.q.r": "s"}}, 1), ({"where": {"payload.0": 7}}, 1), ({"where": {"payload.y": {"z": [True, {"q.r": "s"}]}}}, 1),
+                ({"where": {"targets.0.id": "o"}}, 1), ({"where": {"nothing": None}}, 0)):
+            self.assertEqual(self.counts(ledger, filter), (members, 5 - members, 0, 0), filter)
+        self.assertEqual(self.counts(ledger, {"action": "a.*"}, 1, 3, exit_code=3), (2, 1, 0, 0))
+
+    def test_paths(self):
+        for value, path, leads in (
+                ({"a": {"b": 1}, "a.b": 2}, "a.b", 2), ({"a": {"b": 1}, "a.b": 2}, "a.b", 1), ({"": {"": 3}}, "..", None), ({"": {"x": 3}}, ".x", 3),
+                ([[4]], "0.0", 4), ([[4]], "0.1", None), ([4], "-0", None), ([4], "9007199254740993", None), ("text", "0", None)):
+            self.assertEqual(v._leads(value, path, v.jcs_text(leads)), leads is not None, (value, path))
+
+    def test_bad_filters(self):
+        ledger = self.ledger()
+        for filter in ({}, {"any": 1}, {"action": ""}, {"action": ".*"}, {"action": "a*"}, {"from": "2026-01-02"}, {"from": 1}, {"to": "2026-02-30T00:00:00.000Z"},
+                       {"type": 1}, {"where": {}}, {"where": []}, {"where": {"": 1}}, {"where": {"payload": 1}}, {"where": {"payload.": 1}},
+                       {"where": {"p" * 1025: 1}}, {"where": {"p%d" % i: 1 for i in range(33)}}):
+            self.assertIsNone(self.counts(ledger, filter, exit_code=1, findings=[("file-malformed", None)]), filter)
+        self.assertIsNotNone(self.counts(ledger, {"where": {"p%d" % i: 1 for i in range(32)}}))
+
+    def test_withheld(self):
+        ledger = self.ledger()
+        ledger.withhold(2, ["actor", "context.traceId", "payload.x", "targets"])
+        self.assertEqual(self.counts(ledger, {"action": "b"}), (1, 4, 0, 0))
+        for filter in ({"actor": "alice", "action": "a.c"}, {"correlation": "t", "action": "a.c"}, {"where": {"payload.x": 1}, "action": "a.c"},
+                       {"where": {"payload.x.y": 1}}, {"target": "o"}):
+            self.assertEqual(self.counts(ledger, filter, exit_code=3)[2], 1, filter)
+        self.assertEqual(self.counts(ledger, {"where": {"payload.xx": 1}})[2], 0)
+        ledger.bodies[1] = {}
+        self.assertEqual(self.counts(ledger, {"action": "b"}, exit_code=3), (1, 3, 1, 0))
+        self.assertEqual(self.counts(ledger, {"to": "2026-01-02T03:00:04.000Z"}), (3, 2, 0, 0))
+        self.check(ledger.export(), [("file-malformed", 1)])
+        ledger = self.ledger()
+        by = ledger.erase((1, {}))
+        ledger.gone(1, by)
+        self.assertEqual(self.counts(ledger, {"action": "b"}, exit_code=3), (1, 4, 1, 1))
+
+    def test_withheld_body_of_control(self):
+        ledger = self.ledger()
+        ledger.control("ledger.hold.placed", {"first": 1, "hold": "h", "last": 2, "reason": "r"})
+        ledger.bodies[5] = {}
+        self.counts(ledger, {"action": "b"}, exit_code=1, findings=[("control-body-missing", 5)])
+
+    def test_withheld_body_may_need_a_signature(self):
+        ledger = Ledger(require=True)
+        ledger.event({"action": "a"})
+        ledger.bodies[1] = {}
+        data = ledger.export(selection={"filter": {"action": "b"}, "first": 0, "kind": "complete", "last": 1})
+        self.assertEqual(self.check(data, [], exit_code=3).status["authenticity"], "notEstablished")
+
+
+class Held(unittest.TestCase):
+    """A checkpoint alone, and the one that the reader holds: checkpoint.md 13-15, verification.md 12"""
+    check = Findings.check
+    ledger = Findings.ledger
+
+    def test_alone(self):
+        ledger = self.ledger()
+        note = ledger.checkpoint().encode()
+        report = self.check(note, [], exit_code=0)
+        self.assertEqual((report.kind, [report.status[x] for x in v.VERDICTS]), ("checkpoint", ["notChecked", "notChecked", "pass", "notChecked", "pass", "pass"]))
+        self.check(note, [], None, exit_code=3)
+        self.check(ledger.checkpoint(witnesses=()).encode(), [], exit_code=4)
+        self.check(ledger.checkpoint(witnesses=()).encode(), [], policy_text(quorum="none"), exit_code=0)
+        self.check(ledger.checkpoint(signers=(LOG2,)).encode(), [("checkpoint-signature", None)], exit_code=1)
+        self.check(note.replace(ORIGIN.encode() + b"\n", b"other\n", 1), [("origin-mismatch", None)])
+        report = self.check(note.replace(b"\n5\n", b"\n05\n"), [("checkpoint-malformed", None)])
+        self.assertEqual(report.status["integrity"], "notChecked")
+        self.check(note.replace(b"\n5\n", b"\n6\n"), [("checkpoint-signature", None)])
+
+    def test_recognised(self):
+        note = self.ledger().checkpoint().encode()
+        for data in (b"c2sp.org/tlog-proof@v1\nindex 0\n\n" + note, note + b" " * v.MAX_NOTE, note.replace(b"\n\n", b"\n")):
+            with self.assertRaises(v.Unreadable):
+                run(data)
+
+    def test_held(self):
+        ledger, other = self.ledger(9), self.ledger(9, first_time=7)
+        for size in range(1, 10):
+            self.check(ledger.export(), [], exit_code=0, held=ledger.checkpoint(size))
+            self.check(ledger.export(), [("expected-root", None)], exit_code=1, held=other.checkpoint(size))
+        longer = self.ledger(12).checkpoint()
+        report = self.check(ledger.export(), [], exit_code=3, held=longer)
+        self.assertEqual(report.status["completeness"], "notEstablished")
+        self.check(ledger.export(2, 8), [], exit_code=3, held=ledger.checkpoint())
+        self.check(ledger.export(2, 8), [("expected-root", None)], held=other.checkpoint())
+        for data in (ledger.receipt(3), ledger.checkpoint().encode()):
+            self.check(data, [], exit_code=0, held=ledger.checkpoint())
+            self.check(data, [], exit_code=3, held=ledger.checkpoint(4))
+            self.check(data, [("expected-root", None)], held=other.checkpoint())
+            self.check(data, [("origin-mismatch", None)], held=ledger.checkpoint().replace(ORIGIN, "other"))
+
+
+class PublishedFolder(unittest.TestCase):
+    """published.md 7-9"""
+
+    def publish(self, ledger, size=None):
+        """name: bytes"""
+        size = ledger.size if size is None else size
+        out = {"checkpoint": ledger.checkpoint(size).encode()}
+
+        def put(level, hashes):
+            for first in range(0, len(hashes), 256):
+                part = hashes[first:first + 256]
+                out[v.tile_path(level, first // 256, len(part))] = b"".join(part)
+            if len(hashes) >= 256:
+                put(level + 1, [mth(hashes[i:i + 256]) for i in range(0, len(hashes) - 255, 256)])
+
+        put(0, ledger.leaves[:size])
+        for first in range(0, size, 256):
+            part = ledger.entries[first:min(first + 256, size)]
+            out[v.tile_path(None, first // 256, len(part))] = b"".join(struct.pack(">H", len(t)) + t.encode() for t in part)
+        return out
+
+    def judge(self, objects, policy=None, held=None):
+        with tempfile.TemporaryDirectory() as folder:
+            for name, data in objects.items():
+                path = os.path.join(folder, *name.split("/"))
+                os.makedirs(os.path.dirname(path), exist_ok=True)
+                with open(path, "wb") as file:
+                    file.write(data)
+            return v.verify_path(folder, v.Reader(v.Policy.parse((policy or policy_text()).encode()), False, v.Checkpoint(held.encode()) if held else None))
+
+    def check(self, objects, expected, exit_code=None, **more):
+        report = self.judge(objects, **more)
+        self.assertEqual(sorted({f["code"] for f in report.findings}), sorted(expected), report.as_text())
+        self.assertEqual(report.exit_code, (1 if expected else 0) if exit_code is None else exit_code)
+        return report
+
+    @classmethod
+    def setUpClass(cls):
+        cls.large = Ledger()
+        for i in range(1, 700):
+            cls.large.event({"action": "a", "id": "e%d" % i})
+
+    def test_example(self):
+        self.assertEqual(v.tile_path(0, 1234067, 256), "tile/0/x001/x234/067")
+        self.assertEqual(v.tile_path(None, 0, 3), "tile/entries/000.p/3")
+
+    def test_honest(self):
+        for size in (1, 2, 3, 255, 256, 257, 511, 512, 513, 700):
+            self.check(self.publish(self.large, size), [])
+        objects = self.publish(self.large)
+        for name, data in self.publish(self.large, 300).items():
+            if name != "checkpoint":
+                objects.setdefault(name, data)
+        objects["checkpoint"] = self.large.checkpoint(300).encode()
+        for name in [n for n in objects if n.endswith(".p/44")]:
+            del objects[name]                    # the full one serves
+        self.check(objects, [])
+
+    def test_damage(self):
+        good = self.publish(self.large)
+        for name, data in good.items():
+            if name == "checkpoint":
+                continue
+            entries = "entries" in name
+            self.check({n: d for n, d in good.items() if n != name}, ["entry-missing" if entries else "object-missing"])
+            self.check(dict(good, **{name: data[:-1]}), ["object-mismatch"])
+            if not entries:
+                self.check(dict(good, **{name: bytes([data[0] ^ 1]) + data[1:]}), ["object-mismatch"])
+        name = "tile/entries/001"
+        changed = good[name].replace(b"2026-01-02T03:05:00", b"2026-01-02T03:05:01", 1)
+        report = self.judge(dict(good, **{name: changed}))
+        self.assertIn(("object-mismatch", 299), {(f["code"], f.get("index")) for f in report.findings})
+        self.check(dict(good, checkpoint=self.publish(Findings().ledger(700))["checkpoint"]), ["checkpoint-root"])
+        self.check({"checkpoint": b"x\n"}, ["checkpoint-malformed"])
+        with self.assertRaises(v.Unreadable):
+            self.judge({"other": b""})
+
+    def test_entries(self):
+        for over, expected in (({"index": 5}, "index-mismatch"), ({"previous": "0" * 64}, "previous-mismatch"), ({"v": 2}, "entry-malformed"),
+                               ({"time": "2026-01-02T02:00:00.000Z"}, "time-backwards"), ({"time": "2026-01-03T02:00:00.000Z"}, "time-after-evidence"),
+                               ({"commitment": "sha3-256:" + "0" * 64}, "commitment-mismatch")):
+            ledger = Ledger()
+            ledger.event({"action": "a"}, **over)
+            self.check(self.publish(ledger), [expected])
+        ledger = Ledger()
+        self.check(self.publish(ledger), ["genesis-mismatch"], policy=policy_text("#tallystick genesis " + "0" * 64))
+        self.check(self.publish(ledger), ["origin-mismatch"], policy=policy_text().replace(LOG.vkey(ORIGIN, 1), LOG.vkey("other", 1)))
+
+    def test_held(self):
+        objects = self.publish(self.large, 600)
+        for size in (1, 256, 300, 600):
+            self.check(objects, [], held=self.large.checkpoint(size))
+        report = self.check(objects, ["expected-beyond"], held=self.large.checkpoint(601))
+        self.assertEqual(report.findings[0]["notes"], [self.large.checkpoint(601), self.large.checkpoint(600)])
+        self.check(objects, ["expected-root"], held=Findings().ledger(300).checkpoint())
+        self.check(objects, ["checkpoint-signature"], held=self.large.checkpoint(300, signers=(LOG2,)))
 
 
 class Fuzz(unittest.TestCase):

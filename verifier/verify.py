@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Independent verifier for Tallystick receipts and exports, formats version 1.
+"""Independent verifier for Tallystick evidence, formats version 1: receipts, exports, checkpoints, published ledgers.
 
-    verify.py FILE [--policy FILE] [--allow-self-asserted] [--json]
+    verify.py FILE [--policy FILE] [--allow-self-asserted] [--expect CHECKPOINT] [--json]
 
 One file, Python 3.9 or later, standard library only. It was written from the texts in spec/ alone and
 shares no code with the implementation that writes these files. Citations such as "export.md L9" name
@@ -279,6 +279,16 @@ def real_date(year, month, day):
     return day <= (30 if month in (4, 6, 9, 11) else 31)
 
 
+_TIME = re.compile(
+    r"([0-9]{4})-([0-9]{2})-([0-9]{2})T(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]\.[0-9]{3}Z").fullmatch
+
+
+def is_time(value):
+    """primitives.md 14"""
+    match = _TIME(value) if type(value) is str else None
+    return match is not None and real_date(*map(int, match.groups()))
+
+
 _HASHES = {"sha256": hashlib.sha256, "sha512": hashlib.sha512, "sha3-256": hashlib.sha3_256}
 _HASH_HEX = {"sha256": 64, "sha512": 128, "sha3-256": 64}
 
@@ -348,6 +358,14 @@ class RangeRoot:
             n >>= 1
         stack.append(leaf)
         self.count += 1
+
+    def root_here(self):
+        """The root of the leaves so far. For a range from 0."""
+        stack = list(self.stack)
+        root = stack.pop()
+        while stack:
+            root = node_hash(stack.pop(), root)
+        return root
 
     def root(self, size):
         """None if the proof does not fit."""
@@ -969,6 +987,7 @@ def parse_note(data):
 class Checkpoint:
     def __init__(self, data):
         self.text, self.signatures = parse_note(data)
+        self.note = data.decode("utf-8")
         lines = self.text.decode("utf-8").split("\n")
         if len(lines) != 4:
             raise Refused("checkpoint text is not three lines")
@@ -1883,17 +1902,26 @@ FAILS = {}
 for _verdict, _codes in {
     "integrity": "entry-malformed commitment-mismatch body-missing body-malformed body-after-erasure field-after-erasure "
                  "erasure-void erased-under-hold control-body-missing control-scheme control-malformed "
-                 "erased-id-mismatch id-repeated stored-garbage proof-invalid file-malformed schema-altered",
+                 "erased-id-mismatch id-repeated stored-garbage object-mismatch proof-invalid file-malformed "
+                 "package-malformed member-mismatch schema-altered",
     "order": "index-mismatch previous-mismatch time-backwards",
     "authenticity": "genesis-malformed genesis-mismatch origin-mismatch checkpoint-malformed checkpoint-signature "
-                    "key-event-invalid key-continuity-broken key-disowned author-signature author-unregistered "
-                    "signature-required rules-weakened",
-    "completeness": "entry-missing checkpoint-root checkpoint-beyond expected-root expected-beyond after-seal "
+                    "manifest-signature key-event-invalid key-continuity-broken key-disowned author-signature "
+                    "author-unregistered signature-required rules-weakened",
+    "completeness": "entry-missing object-missing checkpoint-root checkpoint-beyond expected-root expected-beyond after-seal "
                     "source-gap source-repeated",
     "time": "time-after-evidence",
 }.items():
     for _code in _codes.split():
         FAILS[_code] = _verdict
+
+
+class Reader:
+    """What the reader brings. Nothing of it comes from the evidence."""
+
+    def __init__(self, policy=None, self_asserted=False, held=None):
+        self.policy, self.held = policy, held        # Policy, Checkpoint
+        self.pin = "policy" if policy else "self-asserted" if self_asserted else "none"
 
 
 class Report:
@@ -1906,17 +1934,20 @@ class Report:
         self.origin = self.size = self.root = self.range = None
         self.erased = {"entries": 0, "fields": 0}
         self.inconclusive = pin == "none"    # exit 3
-        self.quorum_missing = False          # exit 4
+        self.required_missing = []           # exit 4: quorum, anchor
         self.entry = None                    # of a receipt
         self.checked = 0                     # lines of an export
+        self.selected = None                 # kind of its selection
+        self.counts = None                   # what its filter says of the lines
 
-    def add(self, code, message, index=None, expected=None, found=None, evidence=None):
+    def add(self, code, message, index=None, expected=None, found=None, evidence=None, notes=None):
         self.failed.add(FAILS[code])
         if len(self.findings) >= MAX_LISTED:
             self.omitted += 1
             return
         finding = {"code": code}
-        for name, value in (("evidence", evidence), ("expected", expected), ("found", found), ("index", index), ("message", message)):
+        for name, value in (("evidence", evidence), ("expected", expected), ("found", found), ("index", index), ("message", message),
+                            ("notes", notes)):
             if value is not None:
                 finding[name] = value
         self.findings.append(finding)
@@ -1931,7 +1962,7 @@ class Report:
         return self.finish()
 
     def finish(self):
-        if self.kind == "export":
+        if self.kind != "receipt":
             self.findings.sort(key=lambda f: f.get("index", -1))
         for verdict in self.failed:
             self.status[verdict] = "fail"
@@ -1943,7 +1974,7 @@ class Report:
     def exit_code(self):
         if self.failed:
             return 1
-        if self.quorum_missing:
+        if self.required_missing:
             return 4
         return 3 if self.inconclusive else 0
 
@@ -1955,7 +1986,8 @@ class Report:
             "conclusive": not self.inconclusive, "erased": self.erased, "findings": self.findings,
             "findingsOmitted": self.omitted, "format": "tallystick/report/v1", "kind": self.kind, "needsReindex": False,
             "ok": not self.failed, "origin": self.origin, "pin": self.pin, "range": self.range,
-            "requiredMissing": ["quorum"] if self.quorum_missing else [], "root": self.root, "size": self.size, "summary": self.summary(),
+            "requiredMissing": self.required_missing, "root": self.root, "size": self.size,
+            "summary": self.summary() + ("; " + self.counts if self.counts else ""),
             "verdicts": {v: {"basis": self.basis[v], "status": self.status[v], "unchecked": self.unchecked[v]} for v in VERDICTS},
         }
 
@@ -1969,6 +2001,8 @@ class Report:
             out.append("entry %d of %s, scheme %s" % (self.entry.index, self.entry.time, self.entry.scheme))
         if self.kind == "export" and self.checked:
             out.append("%d lines read%s" % (self.checked, ", entries %d to %d" % tuple(self.range) if self.range else ", whole ledger"))
+        if self.counts:
+            out.append(self.counts)
         if self.erased["entries"] or self.erased["fields"]:
             out.append("erased: %d entries, %d fields" % (self.erased["entries"], self.erased["fields"]))
         out.append("pin: " + self.pin)
@@ -2009,6 +2043,26 @@ def latest_time(acceptance):
     return limit + ".000Z" if limit else None
 
 
+def compare_held(report, held, origin, root_at):
+    """verification.md 12: the checkpoint that the reader holds. `root_at` gives the root of the tree at a size, or
+    None where it cannot be told."""
+    if held is None:
+        return
+    if held.origin != origin:
+        report.add("origin-mismatch", "the checkpoint that the reader holds is of another origin", None, show(held.origin), show(origin))
+        return
+    root = root_at(held.size)
+    if root is None:
+        report.inconclusive = True
+        report.set("completeness", "notEstablished", "it cannot be compared with the checkpoint of size %d that the reader holds" % held.size)
+    elif root != held.root:
+        report.add("expected-root", "not the history of the checkpoint that the reader holds", None, held.root.hex(), root.hex(),
+                   "held checkpoint of size %d" % held.size)
+    else:
+        report.set("completeness", report.status["completeness"], "; ".join(filter(None, (
+            report.basis["completeness"], "the checkpoint of size %d that the reader holds is of this tree" % held.size))))
+
+
 def outside_verdicts(report, policy, acceptance):
     """Independence and time, the same for both kinds of file."""
     if policy is None:
@@ -2029,7 +2083,7 @@ def outside_verdicts(report, policy, acceptance):
         report.set("time", "pass", "existed before %s, by the clocks of the witnesses"
                    % ((utc(acceptance.time) or "second %d" % acceptance.time) + ("Z" if utc(acceptance.time) else "")))
     else:
-        report.quorum_missing = True
+        report.required_missing.append("quorum")
         why = "the quorum that the policy names was not reached"
         report.set("independence", "notEstablished", why)
         report.set("time", "notEstablished", why)
@@ -2060,10 +2114,11 @@ def parse_tlog_proof(text):
     return index, hashes, note.encode("utf-8")
 
 
-def verify_receipt(first, parsed, trailing, policy, pin):
+def verify_receipt(first, parsed, trailing, reader):
     """`first` is the first line with its newline, `parsed` (value, plain) or the reason why not,
     `trailing` whether bytes follow it."""
-    report = Report("receipt", pin)
+    policy = reader.policy
+    report = Report("receipt", "policy" if policy else "none")
     add = report.add
     obj = parsed[0] if type(parsed) is tuple else None
     # Stage A: the first failure is the only finding
@@ -2207,6 +2262,36 @@ def verify_receipt(first, parsed, trailing, policy, pin):
             basis += "; %d author signature%s by pinned keys" % (signed.pinned, "s" if signed.pinned > 1 else "")
         report.set("authenticity", "pass", basis)
     outside_verdicts(report, policy, acceptance)
+    compare_held(report, reader.held, checkpoint.origin, lambda size: checkpoint.root if size == checkpoint.size else None)
+    return report.finish()
+
+
+# ---------------------------------------------------------------------------------------------------
+# Checkpoint alone (checkpoint.md 13-15)
+# ---------------------------------------------------------------------------------------------------
+
+def verify_checkpoint(data, reader):
+    policy = reader.policy
+    report = Report("checkpoint", "policy" if policy else "none")
+    try:
+        checkpoint = Checkpoint(data)
+    except Refused as refused:
+        report.add("checkpoint-malformed", str(refused))
+        return report.stop("the checkpoint is malformed")
+    report.origin, report.size, report.root = checkpoint.origin, checkpoint.size, checkpoint.root.hex()
+    for verdict in ("integrity", "order", "completeness"):
+        report.set(verdict, "notChecked", "a checkpoint alone: no entries")
+    acceptance = None
+    if policy is None:
+        report.set("authenticity", "notEstablished", "no policy is pinned, so no signature was checked")
+    else:
+        acceptance = Acceptance(checkpoint, policy)
+        if acceptance.problem:
+            report.add(*acceptance.problem)
+        report.set("authenticity", "pass", "the checkpoint is signed under the pinned policy"
+                   + ("; genesis not pinned" if policy.genesis is None else ""))
+    outside_verdicts(report, policy, acceptance)
+    compare_held(report, reader.held, checkpoint.origin, lambda size: checkpoint.root if size == checkpoint.size else None)
     return report.finish()
 
 
@@ -2399,6 +2484,9 @@ _LINE_FORMS_FILTER = {
     ("entry", "event", "inclusion", "salt"): "event", ("digests", "disclosed", "entry", "inclusion", "names"): "fields",
     ("entry", "erasedBy", "inclusion"): "erased",
 }
+_LINE_FORMS_COMPLETE = dict(_LINE_FORMS)
+_LINE_FORMS_COMPLETE["entry",] = "withheld"
+_FORMS = {"range": _LINE_FORMS, "filter": _LINE_FORMS_FILTER, "complete": _LINE_FORMS_COMPLETE}
 _CONTROL_MARK = b'\\"scheme\\":\\"control\\"'    # how scheme control looks in every canonical line
 
 
@@ -2447,7 +2535,7 @@ def parse_line(raw, forms):
         error = disclosure_error(obj)
         if error:
             raise LineRefused("file-malformed", error)
-    elif not is_int(obj["erasedBy"]):
+    elif form == "erased" and not is_int(obj["erasedBy"]):
         raise LineRefused("file-malformed", "erasedBy")
     try:
         entry = Entry(obj["entry"])
@@ -2478,9 +2566,135 @@ def parse_line(raw, forms):
         if any(len(d) != length for d in obj["digests"].values()):
             raise LineRefused("file-malformed", "a digest of wrong length")
         line.opens = 0
-    elif obj["erasedBy"] <= entry.index:
+    elif form == "erased" and obj["erasedBy"] <= entry.index:
         raise LineRefused("file-malformed", "erasedBy is not above the own index")
     return line
+
+
+class Filter:
+    """What a selection of kind `complete` was asked for (export.md 9-11). Raises Refused."""
+
+    def __init__(self, value):
+        if not value or not all(name in self._MEMBERS for name in value):
+            raise Refused("filter: members")
+        self.first = self.until = None
+        self.conditions = []         # (fields shown, names of fields withheld): True, False, or None for unknown
+        for name, wanted in value.items():
+            self._MEMBERS[name](self, name, wanted)
+
+    def judge(self, time, body):
+        """True for a member, False for none, None for an open line. `body` is None where it is withheld or erased."""
+        if (self.first is not None and time < self.first) or (self.until is not None and time >= self.until):
+            return False
+        if body is None:
+            return None if self.conditions else True
+        if body.event is not None:
+            shown, hidden = cut_fields(body.event), {}
+        else:
+            shown, hidden = {name: pair[1] for name, pair in body.disclosed.items()}, body.digests
+        answer = True
+        for condition in self.conditions:
+            one = condition(shown, hidden)
+            if one is False:
+                return False
+            if one is None:
+                answer = None
+        return answer
+
+    def _times(self, name, wanted):
+        if not is_time(wanted):
+            raise Refused("filter: %s is not a time" % name)
+        if name == "from":
+            self.first = wanted
+        else:
+            self.until = wanted
+
+    def _action(self, name, wanted):
+        if type(wanted) is not str or _check_action(wanted[:-2] if wanted.endswith(".*") else wanted):
+            raise Refused("filter: action")
+        if wanted.endswith(".*"):
+            self._field(name, lambda value: type(value) is str and value.startswith(wanted[:-1]))
+        else:
+            self._field(name, lambda value: value == wanted)
+
+    def _text(self, name, wanted):
+        if type(wanted) is not str:
+            raise Refused("filter: %s is not a string" % name)
+        if name == "actor":
+            self._field(name, lambda value: actor_id(value) == wanted)
+        elif name == "target":
+            self._field("targets", lambda value: type(value) is list and any(
+                type(target) is dict and target.get("id") == wanted for target in value))
+        elif name == "correlation":
+            self.conditions.append(lambda shown, hidden: _in_context(shown, hidden, wanted))
+        else:
+            self._field(name, lambda value: value == wanted)
+
+    def _field(self, name, holds):
+        self.conditions.append(lambda shown, hidden: (
+            bool(holds(shown[name])) if name in shown else None if name in hidden else False))
+
+    def _where(self, name, wanted):
+        if type(wanted) is not dict or not 1 <= len(wanted) <= 32:
+            raise Refused("filter: where")
+        for path, value in wanted.items():
+            if not 1 <= byte_length(path) <= 1024 or path.endswith(".") or path in _CUT:
+                raise Refused("filter: path %s" % show(path, 60))
+            self.conditions.append(_path_condition(path, jcs_text(value)))
+
+    _MEMBERS = {"from": _times, "to": _times, "action": _action, "type": _text, "outcome": _text, "actor": _text,
+                "target": _text, "correlation": _text, "where": _where}
+
+
+def cut_fields(event):
+    """commitment.md 3: name of each field and its value"""
+    out = {}
+    for name, value in event.items():
+        if name in _CUT and type(value) is dict and value:
+            for member, inner in value.items():
+                out[name + "." + member] = inner
+        else:
+            out[name] = value
+    return out
+
+
+def _in_context(shown, hidden, wanted):
+    if any(value == wanted and name.startswith("context.") for name, value in shown.items()):
+        return True
+    return None if any(name == "context" or name.startswith("context.") for name in hidden) else False
+
+
+def _path_condition(path, wanted):
+    fields = [(path, None)] + [(path[:at], path[at + 1:]) for at in range(len(path)) if path[at] == "."]
+
+    def condition(shown, hidden):
+        if any(name in shown and _leads(shown[name], rest, wanted) for name, rest in fields):
+            return True
+        return None if any(name in hidden for name, _ in fields) else False
+
+    return condition
+
+
+_POSITION = re.compile(r"(0|[1-9][0-9]{0,15})(?:\.(.*))?", re.DOTALL).fullmatch
+
+
+def _leads(value, rest, wanted):
+    """Does the rest of a path lead from here to a value of this canonical form? (export.md 10) Each node of the
+    value has one way to it, so this takes no more steps than the value has nodes."""
+    if rest is None:
+        return jcs_text(value) == wanted
+    if type(value) is dict:
+        for name, inner in value.items():
+            if rest == name:
+                if _leads(inner, None, wanted):
+                    return True
+            elif rest.startswith(name + ".") and _leads(inner, rest[len(name) + 1:], wanted):
+                return True
+    elif type(value) is list:
+        match = _POSITION(rest)
+        if match and int(match.group(1)) < len(value):
+            return _leads(value[int(match.group(1))], match.group(2), wanted)
+    return False
 
 
 class Item:
@@ -2489,10 +2703,11 @@ class Item:
 
 
 class Export:
-    def __init__(self, source, policy, pin):
-        self.source, self.policy, self.pin = source, policy, pin
-        self.report = Report("export", pin)
+    def __init__(self, source, reader):
+        self.source, self.policy, self.pin, self.held = source, reader.policy, reader.pin, reader.held
+        self.report = Report("export", self.pin)
         self.add = self.report.add
+        self.asked = None            # the Filter of kind complete
 
     # -- header -------------------------------------------------------------------------------------
 
@@ -2512,12 +2727,14 @@ class Export:
             self.checkpoint = checkpoint
             report.origin, report.size, report.root = checkpoint.origin, checkpoint.size, checkpoint.root.hex()
             selection = header["selection"]
-            self.first, self.last, self.filter = selection["first"], selection["last"], selection["kind"] == "filter"
+            self.first, self.last, self.kind = selection["first"], selection["last"], selection["kind"]
+            self.filter = self.kind == "filter"
             if not self.first <= self.last < checkpoint.size:
                 self.add("file-malformed", "not first <= last < size: %d, %d, %d" % (self.first, self.last, checkpoint.size))
                 return report.stop("the header is malformed")
             self.prefix = not self.filter and self.first == 0
             self.whole = self.prefix and self.last == checkpoint.size - 1
+            report.selected = self.kind
             if not self.whole:
                 report.range = [self.first, self.last]
                 report.inconclusive = True
@@ -2558,16 +2775,21 @@ class Export:
         if kind == "range":
             if not _shape(selection, ("first", "kind", "last")):
                 return "selection"
-        elif kind == "filter":
+        elif kind in ("filter", "complete"):
             if not _shape(selection, ("filter", "first", "kind", "last")) or type(selection["filter"]) is not dict:
                 return "selection"
+            if kind == "complete":
+                try:
+                    self.asked = Filter(selection["filter"])
+                except Refused as refused:
+                    return str(refused)
         else:
             return "selection: kind"
         if not is_int(selection["first"]) or not is_int(selection["last"]):
             return "selection: indexes"
-        if ("proof" in header) != (kind == "range"):
-            return "proof goes with kind range alone"
-        if kind == "range" and not _is_hashes(header["proof"], 126):
+        if ("proof" in header) != (kind != "filter"):
+            return "proof goes with the kinds range and complete"
+        if kind != "filter" and not _is_hashes(header["proof"], 126):
             return "proof"
         return None
 
@@ -2655,7 +2877,7 @@ class Export:
 
     def _first_pass(self):
         digest = hashlib.sha256()
-        forms = _LINE_FORMS_FILTER if self.filter else _LINE_FORMS
+        forms = _FORMS[self.kind]
         found = []
         for raw in self._lines(digest):
             if raw is None or _CONTROL_MARK not in raw:
@@ -2753,7 +2975,7 @@ class Export:
         report, add, policy, pin = self.report, self.add, self.policy, self.pin
         digest = hashlib.sha256()
         is_filter, first, last = self.filter, self.first, self.last
-        forms = _LINE_FORMS_FILTER if is_filter else _LINE_FORMS
+        forms = _FORMS[self.kind]
         expected = first
         sound = not is_filter        # L1-L3 had no finding
         before = None                # (index, leaf hash in hex, time) of the line before
@@ -2768,13 +2990,17 @@ class Export:
         replays = {}                 # signedId: indexes of the events that give it
         pending = {}                 # erasedBy that is no erasure of this line: indexes of the lines
         self.outside = 0
-        self.withheld = 0
+        self.withheld = self.withheld_bodies = 0
+        asked = self.asked
+        self.judged, self.open_erased = {True: 0, False: 0, None: 0}, 0
         self.undecided = 0
         self.signed_pinned = self.signed_ledger = 0
         self.unknown_keys, self.author_notes = {}, {}
         asks = policy is not None and policy.require_signature
         rules = self.rules if self.rules is not None and (len(self.rules) > 1 or self.rules[0][1]) else None
         lines = erased = erased_fields = 0
+        held = self.held.size if self.held is not None and self.whole else None
+        self.held_root = None
         for raw in self._lines(digest):
             lines += 1
             try:
@@ -2803,6 +3029,8 @@ class Export:
             leaf_hex = leaf.hex()
             if sound:
                 tree.add(leaf)
+                if expected == held:
+                    self.held_root = tree.root_here()
             # L4
             if genesis_hash is not None and not entry.commitment.startswith(genesis_hash + ":"):
                 add("commitment-mismatch", "the entry names another hash than genesis", index, genesis_hash, entry.hash_name)
@@ -2812,11 +3040,11 @@ class Export:
                 add("control-body-missing", "an entry of scheme control without its event", index)
                 if form == "erased":
                     erased += 1
-            elif form != "erased":
+            elif form != "erased" and form != "withheld":
                 body = check_body(add, entry, line.obj, line.plain, line.event_bytes, line.length, line.opens)
             if index == 0 and body is not None and (entry.scheme != "control" or body.action != "ledger.genesis"):
                 add("genesis-malformed", "entry 0 is not a ledger.genesis of scheme control", 0)     # S1
-            elif index == 0 and form == "erased" and entry.scheme != "control":
+            elif index == 0 and form in ("erased", "withheld") and entry.scheme != "control":
                 add("genesis-malformed", "entry 0 is not a ledger.genesis of scheme control", 0)
             # L9, L10
             if index == 0:
@@ -2858,7 +3086,16 @@ class Export:
             if pending:
                 for target in pending.pop(index, ()):
                     add("body-missing", "erasedBy names entry %d, which is no erasure in effect of this entry" % index, target)
+            if asked is not None:
+                answer = asked.judge(entry.time, body)
+                self.judged[answer] += 1
+                if answer is None and form == "erased":
+                    self.open_erased += 1
             if body is None:
+                if form == "withheld" and entry.scheme != "control":
+                    self.withheld_bodies += 1
+                    if asks or (rules is not None and self._rule(index)):
+                        self.undecided += 1
                 continue
             # L14, S6, S14-S16 read the members that are visible
             if body.event is not None:
@@ -2952,7 +3189,7 @@ class Export:
                 add("erased-under-hold", "the erasure at %d names an entry under a hold" % item.erasure, entry.index,
                     evidence="erasure at %d" % item.erasure)
             item.seen = True
-            if line.form != "erased":
+            if line.form in ("event", "fields"):
                 if item.fields is None:
                     add("body-after-erasure", "the erasure at %d names this body, which is still there" % item.erasure, entry.index,
                         evidence="erasure at %d" % item.erasure)
@@ -3009,7 +3246,7 @@ class Export:
         self.signed_pinned += result.pinned
         self.signed_ledger += result.counted - result.pinned
         if result.counted:
-            if self.whole:
+            if self.whole and self.asked is None:
                 source = body.event.get("source") if body.event is not None else (
                     body.disclosed["source"][1] if "source" in body.disclosed else None)
                 if source is not None and _check_source(source) is None:
@@ -3037,6 +3274,8 @@ class Export:
             report.set("integrity", "pass", "commitments, bodies and proofs")
         if self.withheld:
             unchecked["integrity"].append("%d withheld fields" % self.withheld)
+        if self.withheld_bodies:
+            unchecked["integrity"].append("%d withheld bodies" % self.withheld_bodies)
         if not self.prefix:
             unchecked["integrity"].append("holds: the export does not begin with entry 0")
         report.set("order", "pass", "only neighbours are linked: kind filter" if self.filter else "indexes, links and times of all lines")
@@ -3066,17 +3305,311 @@ class Export:
             unchecked["authenticity"].append("key events and rules of the ledger: genesis is malformed")
         elif self.pin == "none":
             unchecked["authenticity"].append("signatures of key events: no policy is pinned")
-        if self.whole:
-            report.set("completeness", "pass", "every entry of the tree is here and gives its root")
+        opened = self.judged[None]
+        if self.asked is not None:
+            report.counts = "the filter: %d members, %d no members, %d open, of these %d erased" % (
+                self.judged[True], self.judged[False], opened, self.open_erased)
+        if opened:
+            report.inconclusive = True
+            unchecked["completeness"].append("%d lines that may be members: what the filter reads is not there" % opened)
+        if self.whole and opened:
+            report.set("completeness", "notEstablished", "every entry of the tree is here, but for %d the filter cannot be answered" % opened)
+        elif self.whole:
+            report.set("completeness", "pass", "every entry of the tree is here and gives its root"
+                       + (", and the filter is answered for each" if self.asked is not None else ""))
         elif self.filter:
             report.set("completeness", "notEstablished", "members proved, completeness asserted")
         else:
             report.set("completeness", "notEstablished", "the selection itself is complete, checked; it is not the whole ledger")
-        if not self.whole:
+        if not self.whole or self.asked is not None:
             unchecked["completeness"].append("counters of sources: not a whole ledger")
         elif self.pin == "none":
             unchecked["completeness"].append("counters of sources: they count in signed events only, and no policy is pinned")
         outside_verdicts(report, policy, self.acceptance)
+        compare_held(report, self.held, self.checkpoint.origin, self._root_at)
+
+    def _root_at(self, size):
+        if self.held_root is not None:
+            return self.held_root
+        return self.checkpoint.root if size == self.checkpoint.size and not self.whole else None
+
+
+# ---------------------------------------------------------------------------------------------------
+# Published ledger (published.md)
+# ---------------------------------------------------------------------------------------------------
+
+MAX_BUNDLE = 256 * (2 + 65535)
+
+
+def tile_path(level, index, width):
+    """published.md 2 and 3; `level` None for a bundle of entries"""
+    groups = ["%03d" % (index % 1000)]
+    while index >= 1000:
+        index //= 1000
+        groups.insert(0, "x%03d" % (index % 1000))
+    name = "tile/%s/%s" % ("entries" if level is None else level, "/".join(groups))
+    return name if width == 256 else "%s.p/%d" % (name, width)
+
+
+def subtree_root(hashes):
+    """The Merkle tree hash of a few hashes of subtrees of one size."""
+    while len(hashes) > 1:
+        pairs = [node_hash(hashes[i], hashes[i + 1]) for i in range(0, len(hashes) - 1, 2)]
+        hashes = pairs + hashes[len(hashes) & ~1:]
+    return hashes[0]
+
+
+class Published:
+    """A folder as it is written for web servers."""
+
+    def __init__(self, folder, reader):
+        self.folder, self.policy, self.held = folder, reader.policy, reader.held
+        self.report = Report("published", "policy" if reader.policy else "none")
+        self.add = self.report.add
+        self.mismatched = set()      # (level, tile) that were reported
+
+    def _read(self, name, most):
+        """The bytes, None if there is no such object. One byte more than `most` shows that it is too long."""
+        try:
+            with open(os.path.join(self.folder, *name.split("/")), "rb") as file:
+                return file.read(most + 1)
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+            return None
+
+    def _object(self, level, index, width, most):
+        """P3: the bytes of a tile or bundle, and whether they are those of the full one."""
+        data = self._read(tile_path(level, index, width), most)
+        if data is None and width < 256:
+            return self._read(tile_path(level, index, 256), most), True
+        return data, width == 256
+
+    def verify(self):
+        report, add, policy = self.report, self.add, self.policy
+        note = self._read("checkpoint", MAX_NOTE)
+        if note is None:
+            raise Unreadable("unrecognised-file", "a folder without a checkpoint is no published ledger")
+        try:
+            self.checkpoint = checkpoint = Checkpoint(note)
+        except Refused as refused:
+            add("checkpoint-malformed", str(refused))
+            return report.stop("the checkpoint is malformed")
+        report.origin, report.size, report.root = checkpoint.origin, checkpoint.size, checkpoint.root.hex()
+        self.size = checkpoint.size
+        acceptance = None
+        if policy is not None:
+            acceptance = Acceptance(checkpoint, policy)
+            if acceptance.problem:
+                add(*acceptance.problem)
+        self.limit = latest_time(acceptance)
+        self._entries()
+        report.set("integrity", "pass", "entry texts and tiles are those of the tree; events were not seen")
+        report.set("order", "pass", "indexes, links and times of all entries")
+        report.set("completeness", "pass", "every entry of the tree is here and gives its root")
+        if policy is None:
+            report.set("authenticity", "notEstablished", "no policy is pinned, so no signature was checked")
+        else:
+            report.set("authenticity", "pass", "the checkpoint is signed by keys that the pinned policy names"
+                       + ("; genesis not pinned" if policy.genesis is None else ""))
+        report.unchecked["integrity"].append("events: they are not published")
+        report.unchecked["authenticity"].append("keys that the ledger introduced: they stand in events")
+        outside_verdicts(report, policy, acceptance)
+        self._compare_held()
+        return report.finish()
+
+    # -- entries and the tiles that they give --------------------------------------------------------
+
+    def _bundle(self, index, width):
+        """The entry texts, or None (P3, P4)."""
+        first = 256 * index
+        data, full = self._object(None, index, width, MAX_BUNDLE)
+        if data is None:
+            self.add("entry-missing", "the bundle of entries %d to %d is not there" % (first, first + width - 1), first)
+            return None
+        texts, at, count = [], 0, 256 if full else width
+        while len(texts) < count and at + 2 <= len(data):
+            end = at + 2 + (data[at] << 8 | data[at + 1])
+            if end > len(data):
+                break
+            texts.append(data[at + 2:end])
+            at = end
+        if len(texts) != count or at != len(data):
+            self.add("object-mismatch", "the bundle %s does not hold exactly %d entries" % (tile_path(None, index, 256 if full else width), count), first)
+            return None
+        return texts[:width]
+
+    def _tile(self, level, index, width):
+        """The hashes, or None if the tile is absent or of another length. Reports nothing."""
+        data, full = self._object(level, index, width, 8192)
+        if data is None:
+            return None, "object-missing"
+        if len(data) != (8192 if full else 32 * width):
+            return None, "object-mismatch"
+        return [data[i:i + 32] for i in range(0, 32 * width, 32)], None
+
+    def _entries(self):
+        size, levels = self.size, 1
+        while size >> 8 * levels:
+            levels += 1
+        stack = [[] for _ in range(levels)]      # hashes of the tile being filled, None for what is unknown
+        tree, known = RangeRoot(0, []), True     # the root that the entries give
+        self.hash_name, self.before = None, None
+        self.held_root = None
+        entry = None
+        for bundle in range((size + 255) // 256):
+            width = min(256, size - 256 * bundle)
+            texts = self._bundle(bundle, width)
+            if texts is None:
+                self.before = entry = None
+                known = False
+            for place in range(width):
+                leaf = None
+                if texts is not None:
+                    leaf = leaf_hash(texts[place])
+                    entry = self._entry(256 * bundle + place, texts[place], leaf)
+                    if known:
+                        tree.add(leaf)
+                        if self.held is not None and self.held.size == tree.count:
+                            self.held_root = tree.root_here()
+                self._push(stack, 0, bundle, leaf)
+        for level, hashes in enumerate(stack):
+            if hashes:
+                self._check_tile(level, (size >> 8 * level) >> 8, hashes)
+        if entry is not None and self.limit is not None and entry.time > self.limit:
+            self.add("time-after-evidence", "the entry time is more than 300 s after the witness time", size - 1,
+                     "at most " + self.limit, entry.time, "cosignatures of the checkpoint of size %d" % size)
+        if known:
+            root = tree.root_here()
+            if root != self.checkpoint.root and not self._explain():
+                self.add("checkpoint-root", "the entries do not give the root of the checkpoint", None, self.checkpoint.root.hex(),
+                         root.hex(), "checkpoint of size %d" % size)
+
+    def _push(self, stack, level, index, value):
+        stack[level].append(value)
+        if len(stack[level]) == 256:
+            full, stack[level] = stack[level], []
+            self._check_tile(level, index, full)
+            self._push(stack, level + 1, index >> 8, None if None in full else subtree_root(full))
+
+    def _check_tile(self, level, index, expected):
+        """P3, P4, P7. Where the entries below are not known, nothing is compared."""
+        name = tile_path(level, index, len(expected))
+        hashes, problem = self._tile(level, index, len(expected))
+        if problem == "object-missing":
+            self.add(problem, "the tile %s is not there" % name)
+        elif problem:
+            self.add(problem, "the tile %s is of another length" % name)
+        else:
+            for place, (one, two) in enumerate(zip(hashes, expected)):
+                if two is not None and one != two:
+                    self.add("object-mismatch", "hash %d of the tile %s is not what the entries give" % (place, name), None, two.hex(), one.hex())
+                    break
+
+    def _entry(self, index, data, leaf):
+        """P5, P8: the entry, or None if it is none."""
+        add, before = self.add, self.before
+        if index == 0:
+            policy = self.policy
+            if policy is not None and policy.genesis is not None and leaf.hex() != policy.genesis:
+                add("genesis-mismatch", "entry 0 is not the pinned one", 0, policy.genesis, leaf.hex(), "pinned genesis")
+        try:
+            entry = Entry(data.decode("ascii"))
+        except (Refused, UnicodeDecodeError):
+            add("entry-malformed", "not an entry text", index)
+            self.before = None
+            return None
+        if entry.index != index:
+            add("index-mismatch", "an entry at another place than its index", index, "index %d" % index, "index %d" % entry.index)
+        if index == 0:
+            self.hash_name = entry.hash_name
+            if entry.previous != ZEROS:
+                add("previous-mismatch", "previous of entry 0 is not 64 zeros", 0, ZEROS, entry.previous)
+            if entry.scheme != "control":
+                add("genesis-malformed", "entry 0 is not of scheme control", 0)
+        elif self.hash_name is not None and entry.hash_name != self.hash_name:
+            add("commitment-mismatch", "the entry names another hash than entry 0", index, self.hash_name, entry.hash_name)
+        if before is not None:
+            if entry.previous != before[0]:
+                add("previous-mismatch", "previous is not the leaf hash of the entry before", index, before[0], entry.previous)
+            if entry.time < before[1]:
+                add("time-backwards", "the time is before that of the entry before", index, "at least " + before[1], entry.time)
+        self.before = leaf.hex(), entry.time
+        return entry
+
+    # -- which object explains a wrong root (P6) ------------------------------------------------------
+
+    def _explain(self):
+        """Names each entry that differs from a tile that the root confirms. False if there is none."""
+        size, edge, level = self.size, [], 0
+        while size >> 8 * level:
+            width = (size >> 8 * level) & 255
+            if width:
+                hashes, problem = self._tile(level, size >> 8 * level + 8, width)
+                if problem:
+                    return False
+                edge.append((level, hashes))
+            level += 1
+        root = None
+        for _, hashes in edge:       # from the right, smallest subtrees first
+            at = len(hashes)
+            for bit in range(8):
+                if len(hashes) >> bit & 1:
+                    part = subtree_root(hashes[at - (1 << bit):at])
+                    root = part if root is None else node_hash(part, root)
+                    at -= 1 << bit
+        if root != self.checkpoint.root:
+            return False
+        self.confirmed = functools.lru_cache(maxsize=64)(self._confirm)
+        found = False
+        for bundle in range((size + 255) // 256):
+            tile = self.confirmed(0, bundle)
+            if tile is None:
+                continue
+            data, full = self._object(None, bundle, len(tile), MAX_BUNDLE)
+            at = 0
+            for place, leaf in enumerate(tile):
+                end = at + 2 + (data[at] << 8 | data[at + 1])
+                if leaf_hash(data[at + 2:end]) != leaf:
+                    found = True
+                    self.add("object-mismatch", "the entry is not the one of the tree", 256 * bundle + place, leaf.hex(),
+                             leaf_hash(data[at + 2:end]).hex())
+                at = end
+        return found
+
+    def _confirm(self, level, index):
+        """The hashes of a tile if the root confirms it (published.md 8); the edge is confirmed."""
+        width = min(256, (self.size >> 8 * level) - 256 * index)
+        hashes, problem = self._tile(level, index, width)
+        if problem:
+            return None
+        if width == 256:
+            above = self.confirmed(level + 1, index >> 8)
+            if above is None or above[index & 255] != subtree_root(hashes):
+                return None
+        return hashes
+
+    def _compare_held(self):
+        """P10"""
+        held, policy, report = self.held, self.policy, self.report
+        if held is None:
+            return
+        if policy is not None:
+            problem = Acceptance(held, policy).problem
+            if problem:
+                self.add("checkpoint-signature", "the checkpoint that the reader holds: " + problem[1])
+                return
+        elif held.origin != self.checkpoint.origin:
+            self.add("origin-mismatch", "the checkpoint that the reader holds is of another origin", None, show(held.origin), show(self.checkpoint.origin))
+            return
+        notes = [held.note, self.checkpoint.note]
+        if held.size > self.size:
+            self.add("expected-beyond", "the checkpoint that the reader holds is larger than the ledger: its tail is gone", None,
+                     "size %d" % held.size, "size %d" % self.size, "held checkpoint of size %d" % held.size, notes)
+        elif self.held_root is None:
+            report.inconclusive = True
+            report.set("completeness", "notEstablished", "it cannot be compared with the checkpoint of size %d that the reader holds" % held.size)
+        elif self.held_root != held.root:
+            self.add("expected-root", "not the history of the checkpoint that the reader holds", None, held.root.hex(), self.held_root.hex(),
+                     "held checkpoint of size %d" % held.size, notes)
 
 
 # ---------------------------------------------------------------------------------------------------
@@ -3095,7 +3628,7 @@ def open_source(path):
     except OSError as error:
         raise Unreadable("storage-io", "cannot be read: %s" % error.strerror, "UnavailableError")
     try:
-        head = source.read(15)
+        head = source.read(MAX_NOTE + 1)
         kind = recognise(head)
         if not stat.S_ISREG(os.fstat(source.fileno()).st_mode):
             copy = tempfile.TemporaryFile()
@@ -3115,14 +3648,19 @@ def open_source(path):
 
 
 def recognise(head):
+    """verification.md 9, by the first 262,145 bytes"""
     if head.startswith(b'{"checkpoint":"'):
         return "export"
     if head.startswith((b'{"digests":{', b'{"entry":"')):
         return "receipt"
-    raise Unreadable("unrecognised-file", "neither a receipt nor an export" if head else "an empty file")
+    if len(head) <= MAX_NOTE and b"\n\n\xe2\x80\x94 " in head and not head.startswith(b"c2sp.org/tlog-proof@"):
+        return "checkpoint"
+    raise Unreadable("unrecognised-file", "neither receipt, export nor checkpoint" if head else "an empty file")
 
 
-def verify_source(source, kind, policy, pin):
+def verify_source(source, kind, reader):
+    if kind == "checkpoint":
+        return verify_checkpoint(source.read(MAX_NOTE + 1), reader)
     first = source.readline(MAX_LINE + 1)
     if len(first) > MAX_LINE:
         parsed = "longer than %d bytes" % MAX_LINE
@@ -3137,8 +3675,8 @@ def verify_source(source, kind, policy, pin):
         if match and 2 <= int(match.group(1)) <= MAX_SAFE:
             raise Unreadable("newer-format", "the file is of the newer format %s" % value)
     if kind == "receipt":
-        return verify_receipt(first, parsed, bool(source.read(1)), policy, "policy" if policy else "none")
-    return Export(source, policy, pin).verify(first, parsed)
+        return verify_receipt(first, parsed, bool(source.read(1)), reader)
+    return Export(source, reader).verify(first, parsed)
 
 
 def read_policy(path):
@@ -3155,14 +3693,29 @@ def read_policy(path):
         raise Unreadable("malformed-policy", "policy: %s" % refused)
 
 
-def verify_path(path, policy_path=None, self_asserted=False):
-    """The report, or Unreadable."""
-    policy = read_policy(policy_path) if policy_path is not None else None
-    pin = "policy" if policy else "self-asserted" if self_asserted else "none"
+def read_held(path):
+    """The checkpoint that the reader holds"""
     try:
+        with open(path, "rb") as file:
+            return Checkpoint(file.read(MAX_NOTE + 1))
+    except FileNotFoundError:
+        raise Unreadable("not-found", "held checkpoint: no such file", "UnavailableError")
+    except OSError as error:
+        raise Unreadable("storage-io", "held checkpoint: cannot be read: %s" % error.strerror, "UnavailableError")
+    except Refused as refused:
+        raise Unreadable("malformed-checkpoint", "held checkpoint: %s" % refused)
+
+
+def verify_path(path, reader):
+    """The report, or Unreadable."""
+    if path.startswith(("http://", "https://")):
+        raise Unreadable("unrecognised-file", "this verifier uses no network: fetch the published ledger into a folder")
+    try:
+        if os.path.isdir(path):
+            return Published(path, reader).verify()
         source, kind = open_source(path)
         with source:
-            return verify_source(source, kind, policy, pin)
+            return verify_source(source, kind, reader)
     except OSError as error:
         raise Unreadable("storage-io", "cannot be read: %s" % error.strerror, "UnavailableError")
     except MemoryError:
@@ -3178,17 +3731,20 @@ def write(text):
 
 
 def main(argv=None):
-    parser = argparse.ArgumentParser(prog="verify.py", description="Verifies a Tallystick receipt or export.")
-    parser.add_argument("file", metavar="FILE", help="a receipt or an export in JSON lines")
+    parser = argparse.ArgumentParser(prog="verify.py", description="Verifies Tallystick evidence: a receipt, an export, a checkpoint, or a published ledger.")
+    parser.add_argument("file", metavar="FILE", help="a receipt, an export in JSON lines, a checkpoint, or the folder of a published ledger")
     parser.add_argument("--policy", metavar="FILE", help="the policy that you pinned; never one that came with the evidence")
     parser.add_argument("--allow-self-asserted", action="store_true",
                         help="without a policy: take the keys that the evidence names, for an export")
+    parser.add_argument("--expect", metavar="CHECKPOINT", help="a checkpoint of the ledger that you hold from before")
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
     options = parser.parse_args(argv)
     if options.policy is not None and options.allow_self_asserted:
         parser.error("--policy and --allow-self-asserted exclude one another")
     try:
-        report = verify_path(options.file, options.policy, options.allow_self_asserted)
+        reader = Reader(read_policy(options.policy) if options.policy is not None else None, options.allow_self_asserted,
+                        read_held(options.expect) if options.expect is not None else None)
+        report = verify_path(options.file, reader)
         write(_ENCODE(report.as_json()) + "\n" if options.json else report.as_text())
         return report.exit_code
     except Unreadable as error:

@@ -20,10 +20,9 @@ def policy_of(text):
 
 def judge(data, text, self_asserted):
     policy = None if text is None else policy_of(text)
-    pin = "policy" if policy else "self-asserted" if self_asserted else "none"
     try:
-        kind = verify.recognise(data[:15])
-        report = verify.verify_source(io.BytesIO(data), kind, policy, pin)
+        kind = verify.recognise(data[:verify.MAX_NOTE + 1])
+        report = verify.verify_source(io.BytesIO(data), kind, verify.Reader(policy, self_asserted))
     except verify.Unreadable as error:
         return {"exit": 5, "codes": [error.code], "verdicts": {}}
     return {"exit": report.exit_code, "codes": sorted({f["code"] for f in report.findings}), "verdicts": report.status}
