@@ -180,20 +180,21 @@ export class Forge {
     };
   }
 
-  line(index, { shown, erasedBy } = {}) {
+  line(index, { shown, erasedBy, withheld } = {}) {
     const { text } = this.entries[index];
+    if (withheld === true) return { entry: text };
     return erasedBy === undefined ? { entry: text, ...this.content(index, shown) } : { entry: text, erasedBy };
   }
 
   /**
-   * Header and lines as objects. `only`: indexes of a filtered selection. `lines`: what each line shows, by index (options of
-   * `line`).
+   * Header and lines as objects. `only`: indexes of a filtered selection. `complete`: a filter that is proved. `lines`: what each
+   * line shows, by index (options of `line`).
    */
-  export({ first = 0, last, only, note, size = this.size, lines = {} }) {
+  export({ first = 0, last, only, complete, note, size = this.size, lines = {} }) {
     const leaves = this.leaves.slice(0, size);
     const end = last ?? size - 1;
     const genesis = { entry: this.entries[0].text, ...this.content(0), inclusion: inclusion(0, leaves) };
-    const selection = only === undefined ? { first, kind: "range", last: end } : { filter: { action: "any" }, first, kind: "filter", last: end };
+    const selection = complete !== undefined ? { filter: complete, first, kind: "complete", last: end } : only === undefined ? { first, kind: "range", last: end } : { filter: { action: "any" }, first, kind: "filter", last: end };
     const proof = only === undefined ? { proof: rangeProof(first, end, leaves) } : {};
     const header = { checkpoint: note, format: "tallystick/export/v1", genesis, origin: this.origin, selection, ...proof };
     const indexes = only ?? Array.from({ length: end - first + 1 }, (_, i) => first + i);

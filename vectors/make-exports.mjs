@@ -43,7 +43,7 @@ const FAILS = {
 };
 const verdictOf = (code) => VERDICTS.find((name) => (FAILS[name] ?? "").split(" ").includes(code));
 
-/** What a verifier answers. `open`: verdicts that are not established though a policy is pinned; `witnessed`: the quorum is reached. */
+/** What a verifier answers. `open`: verdicts that are not established though a policy is pinned; `witnessed`: the quorum is reached; `undecided`: a line of a proved filter is open. */
 function expected(findings, { pin, quorum, selection, open = [], witnessed = false, isForm = false }) {
   const established = (name) => (open.includes(name) ? "notEstablished" : "pass");
   const verdicts = isForm
@@ -69,7 +69,7 @@ function add(title, lines, name, findings = [], options = {}) {
   const header = typeof lines === "string" ? undefined : lines[0];
   const { first, last, kind } = header?.selection ?? {};
   const size = Number(header?.checkpoint?.split?.("\n")[1]);
-  const selection = options.selection ?? (kind === "range" && first === 0 && last === size - 1 ? "whole" : "part");
+  const selection = options.selection ?? (kind !== "filter" && first === 0 && last === size - 1 && options.undecided !== true ? "whole" : "part");
   const listed = findings.map((finding) => (typeof finding === "string" ? [finding] : finding));
   const answer = expected(listed, { pin, quorum: NAMES_QUORUM.has(name), selection, ...options });
   const pinned = pin === "policy" ? { policy: name } : { policy: null, ...(pin === "self-asserted" ? { selfAsserted: true } : {}) };
@@ -211,6 +211,114 @@ function damagedText(lines, change) {
   const copy = structuredClone(lines[0]);
   change(copy);
   return textOf([copy, ...lines.slice(1)]);
+}
+
+// --- filters that are proved
+
+{
+  const rows = [
+    genesis(),
+    login("evt-1"),
+    refund("evt-2"),
+    refund("evt-3", { actor: "bob" }),
+    { scheme: "fields", event: { action: "order.refund.undone", actor: { id: "alice", name: "Alice" }, context: { requestId: "req-7", tags: ["a", "req-7"] }, id: "evt-4", payload: { amount: 1250, "a.b": { "c": [1, { "d.e": null }] }, list: [10, 20, [30]] }, targets: [{ id: "order-1" }, { id: "order-2" }], type: "refund@2" } },
+    { scheme: "fields", event: { action: "user.login", context: { requestId: "req-7" }, id: "evt-5", outcome: "failure", payload: [1250, { amount: 1250 }] } },
+    { scheme: "fields", event: { action: "note.added", id: "evt-6", payload: {} } },
+    login("evt-7"),
+    erasure([7]),
+    { scheme: "fields", event: { action: "order.refund", id: "evt-9", payload: { amount: 1, "amount.x": 2, "": { "": 3, x: { "": { y: 4 } } } } } },
+    refund("evt-10"),
+    erasure([10, { fields: ["payload.amount"] }]),
+  ];
+  const ledger = new Forge(ORIGIN, rows);
+  const note = ledger.note([log, [w1, WITNESSED_AT]]);
+  const lines = { 7: { erasedBy: 8 }, 10: { shown: ["action", "actor", "id", "payload.reason"] } };
+  // Counts of members, no members and open lines. A filter of which no line is open proves itself complete.
+  const asked = (title, filter, [member, none, open], more = {}) => {
+    const { lines: shown, findings = [], policy: name = "witnessed", ...rest } = more;
+    add(`proved: ${title}`, ledger.export({ note, complete: filter, lines: { ...lines, ...shown } }), name, findings, { ...W, undecided: open > 0, ...rest });
+    Object.assign(cases.at(-1), { members: [member, none, open] });
+  };
+  const nothing = (...indexes) => Object.fromEntries(indexes.map((index) => [index, { withheld: true }]));
+  const bare = { shown: [] };
+  asked("an action", { action: "user.login" }, [2, 9, 1]);
+  asked("an action, as little shown as says so", { action: "order.refund" }, [4, 7, 1], { lines: { 2: { shown: ["action"] }, 5: { shown: ["action"] }, 6: { shown: ["action"] } } });
+  asked("actions that begin alike", { action: "order.refund.*" }, [1, 10, 1]);
+  asked("actions that begin alike, a shorter word is none of them", { action: "order.*" }, [5, 6, 1]);
+  asked("times alone decide", { from: timeAt(2), to: timeAt(5) }, [3, 9, 0], { lines: nothing(1, 2, 3, 4, 5, 6, 9, 10) });
+  asked("a time before all", { to: timeAt(0) }, [0, 12, 0], { lines: nothing(1, 2, 9) });
+  asked("times decide for the erased", { action: "user.login", to: timeAt(7) }, [2, 10, 0]);
+  asked("a body left out", { action: "user.login" }, [1, 9, 2], { lines: nothing(1) });
+  asked("a body left out outside the times", { action: "user.login", from: timeAt(2), to: timeAt(7) }, [1, 11, 0], { lines: nothing(1) });
+  asked("a type", { to: timeAt(7), type: "refund@2" }, [1, 11, 0], { lines: { 2: bare, 3: bare } });
+  asked("an outcome", { outcome: "failure", to: timeAt(7) }, [1, 11, 0]);
+  asked("an actor, written in two ways", { actor: "alice", to: timeAt(7) }, [3, 9, 0]);
+  asked("an actor that is withheld", { actor: "alice", to: timeAt(7) }, [2, 9, 1], { lines: { 2: { shown: ["action"] } } });
+  asked("two conditions, one withheld, one false", { action: "user.login", actor: "bob", to: timeAt(7) }, [0, 12, 0], { lines: { 3: { shown: ["action"] }, 2: { shown: ["action"] } } });
+  asked("a target", { target: "order-2", to: timeAt(7) }, [1, 11, 0]);
+  asked("a value of the context", { correlation: "req-7", to: timeAt(7) }, [2, 10, 0]);
+  asked("a value of the context, one member of it withheld", { correlation: "req-7", to: timeAt(7) }, [1, 10, 1], { lines: { 4: { shown: ["action", "context.tags"] } } });
+  asked("a value of the context that another member shows", { correlation: "req-7", to: timeAt(7) }, [2, 10, 0], { lines: { 4: { shown: ["action", "context.requestId"] } } });
+  const where = (title, paths, members, more) => asked(`where ${title}`, { to: timeAt(7), where: paths }, members, more);
+  const amount = { "payload.amount": 1250 };
+  where("a field", amount, [3, 9, 0]);
+  where("a field that is withheld", amount, [2, 9, 1], { lines: { 2: { shown: ["action"] } } });
+  where("another value", { "payload.amount": "1250" }, [0, 12, 0]);
+  where("a name with dots", { "payload.a.b.c.1.d.e": null }, [1, 11, 0]);
+  where("an object, whole", { "payload.a.b": { c: [1, { "d.e": null }] } }, [1, 11, 0]);
+  where("a position", { "payload.list.2.0": 30 }, [1, 11, 0]);
+  where("a position with a leading zero", { "payload.list.02.0": 30 }, [0, 12, 0]);
+  where("a length is no position", { "payload.list.length": 3 }, [0, 12, 0]);
+  where("a position of a payload that is a list", { "payload.1.amount": 1250 }, [1, 11, 0]);
+  where("a target's id", { "targets.0.id": "order-1" }, [1, 11, 0]);
+  where("an actor's name", { "actor.name": "Alice" }, [1, 11, 0]);
+  where("an inherited name", { "payload.toString": 1, "payload.constructor.name": "Object" }, [0, 12, 0]);
+  asked("where names are empty", { where: { "payload..x..y": 4 } }, [1, 10, 1]);
+  asked("where an empty name leads nowhere", { where: { "payload...y": 3 } }, [0, 11, 1]);
+  asked("where a longer name begins with a shorter one", { from: timeAt(9), to: timeAt(10), where: { "payload.amount.x": 2 } }, [1, 11, 0]);
+  asked("where the shorter one is withheld", { from: timeAt(9), to: timeAt(10), where: { "payload.amount.y": 2 } }, [0, 11, 1], { lines: { 9: { shown: ["action", "payload.amount.x"] } } });
+  asked("where the longer one is withheld", { from: timeAt(9), to: timeAt(10), where: { "payload.amount": 2 } }, [0, 12, 0], { lines: { 9: { shown: ["action", "payload.amount"] } } });
+  asked("where a field was erased", { from: timeAt(8), where: amount }, [0, 11, 1]);
+  asked("a slice", { action: "order.refund" }, [2, 1, 0], { selection: "part" });
+  Object.assign(cases.at(-1), { export: textOf(ledger.export({ note, first: 1, last: 3, complete: { action: "order.refund" } })) });
+  asked("a policy that asks for signatures, bodies left out", { to: timeAt(0) }, [0, 12, 0], { policy: "signatures required", witnessed: false, open: ["authenticity"], lines: { ...nothing(1, 2, 3, 4, 5, 6, 9, 10) } });
+  asked("nothing pinned", { to: timeAt(0) }, [0, 12, 0], { policy: null, witnessed: false });
+  asked("the erasure of a line is not told", { to: timeAt(0) }, [0, 12, 0], { lines: { 7: { withheld: true } } });
+  asked("a control event left out", { to: timeAt(0) }, [0, 12, 0], { lines: nothing(8), findings: [["body-missing", 7], ["control-body-missing", 8]] });
+
+  const good = { action: "user.login" };
+  const all = ledger.export({ note, complete: good, lines });
+  const tampered = (title, change, findings, more = {}) => add(`proved: ${title}`, (() => {
+    const copy = structuredClone(all);
+    return change(copy) ?? copy;
+  })(), "witnessed", findings, { ...W, undecided: true, ...more });
+  tampered("a line left out", (l) => void l.splice(4, 1), [["entry-missing", 3]]);
+  tampered("a value changed so that it is no member", (l) => void (l[2].event.action = "user.logout"), [["commitment-mismatch", 1]]);
+  tampered("a body left out of a member in a kind of its own", (l) => void (l[2] = { entry: l[2].entry, withheld: true }), [["file-malformed", 1]]);
+  tampered("a line with an inclusion proof", (l) => void (l[2].inclusion = []), [["file-malformed", 1]]);
+  tampered("a proof of another range", (l) => void l[0].proof.push("00".repeat(32)), ["checkpoint-root"]);
+  add("a body left out of a range", ledger.export({ note, lines: { ...lines, 1: { withheld: true } } }), "witnessed", [["file-malformed", 1]], W);
+  const badFilter = (title, filter) => add(`a proved filter ${title}`, textOf(ledger.export({ note, complete: filter, lines })), "witnessed", ["file-malformed"], { isForm: true });
+  badFilter("that asks for nothing", {});
+  badFilter("with a condition of another kind", { text: "alice" });
+  badFilter("that is a list", []);
+  badFilter("with an action that is none", { action: "user login" });
+  badFilter("with an action of a star", { action: "*" });
+  badFilter("with an action of a dot and a star", { action: ".*" });
+  badFilter("with a star inside", { action: "user.*.x" });
+  badFilter("with an action too long", { action: "a".repeat(129) });
+  badFilter("with a date for a time", { from: "2026-01-02" });
+  badFilter("with a day that is none", { to: "2026-02-30T00:00:00.000Z" });
+  badFilter("with a number for an actor", { actor: 7 });
+  badFilter("with no paths", { where: {} });
+  badFilter("with a list of paths", { where: [] });
+  badFilter("with 33 paths", { where: Object.fromEntries(Array.from({ length: 33 }, (_, i) => [`payload.f${i}`, i])) });
+  badFilter("with an empty path", { where: { "": 1 } });
+  badFilter("with a path that ends in a dot", { where: { "payload.": 1 } });
+  badFilter("with a path to a payload as a whole", { where: { payload: 1 } });
+  badFilter("with a path to a context as a whole", { where: { context: 1 } });
+  badFilter("with a path of 1025 bytes", { where: { [`payload.${"é".repeat(508)}x`]: 1 } });
+  asked("paths of 1024 bytes", { to: timeAt(7), where: { [`payload.${"é".repeat(508)}`]: 1 } }, [0, 12, 0]);
 }
 
 // --- properly signed by an operator who breaks the rules

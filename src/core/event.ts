@@ -122,6 +122,11 @@ export function parseEvent(body: string): Event {
   return value;
 }
 
+/** Whether the text follows the grammar of an action. */
+export function isAction(text: string): boolean {
+  return text.length <= ACTION_BYTES_MAX && ACTION.test(text);
+}
+
 /** The id in `actor`, however it is written. */
 export function actorIdOf(event: Event): string | null {
   const { actor } = event;

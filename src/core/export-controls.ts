@@ -2,7 +2,7 @@ import { strictText } from "#hash-platform";
 import { examineBody } from "./entry-body.ts";
 import { MalformedError } from "./errors.ts";
 import type { Event } from "./event.ts";
-import { type ExportLine, parseExportLine } from "./export-format.ts";
+import { type ExportLine, type ExportSelection, parseExportLine } from "./export-format.ts";
 import type { ExaminedHeader } from "./export-header.ts";
 import type { FileLine } from "./file-lines.ts";
 import { sha256Hex } from "./hash.ts";
@@ -24,7 +24,7 @@ export async function readControls(
 ): Promise<ExportControls> {
   const { kind, first } = header.selection;
   const fingerprint = new Fingerprint();
-  const partial = kind !== "range" || first !== 0;
+  const partial = kind === "filter" || first !== 0;
   // Events of a file in disorder are put in order here; in one that is not, they come in order by themselves.
   async function* inOrder(): AsyncGenerator<ControlEntry> {
     let waiting: ControlEntry[] = [];
@@ -61,7 +61,7 @@ function byIndex(a: ControlEntry, b: ControlEntry): number {
 }
 
 /** The control event of a line, if it is one and nothing is wrong with it. */
-function controlOf(file: FileLine, kind: "range" | "filter"): ControlEntry | null {
+function controlOf(file: FileLine, kind: ExportSelection["kind"]): ControlEntry | null {
   if (!file.ended || file.bytes.length >= RECEIPT_BYTES_MAX) return null;
   const text = strictText(file.bytes);
   if (text === null || !text.includes(CONTROL_MARK)) return null;

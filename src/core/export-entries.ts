@@ -4,6 +4,7 @@ import { signedIdDigest } from "./control-event.ts";
 import { bytesEqual, decodeHex, encodeHex } from "./encoding.ts";
 import { type Entry, parseTime, ZERO_HASH_HEX } from "./entry.ts";
 import { type ExaminedBody, examineBody } from "./entry-body.ts";
+import { type Membership, membershipOf, type ParsedFilter, parseEntryFilter } from "./entry-filter.ts";
 import {
   claimsBySignedId,
   type ErasureClaim,
@@ -13,10 +14,10 @@ import {
   judgeErasure,
 } from "./erasure.ts";
 import { isTallystickError, MalformedError } from "./errors.ts";
-import { type EventSource, validateMember } from "./event.ts";
+import { type EventSource, type JsonObject, validateMember } from "./event.ts";
 import { type ExportControls, Fingerprint } from "./export-controls.ts";
 import { ExportCounters } from "./export-counters.ts";
-import { type ExportLine, parseExportLine } from "./export-format.ts";
+import { type ExportLine, type ExportSelection, parseExportLine } from "./export-format.ts";
 import type { ExaminedHeader } from "./export-header.ts";
 import type { FileLine } from "./file-lines.ts";
 import type { FindingList } from "./finding-list.ts";
@@ -30,6 +31,12 @@ export interface ExportTally {
   readonly erasedEntries: number;
   readonly erasedFields: number;
   readonly withheldFields: number;
+  /** Bodies left out, with kind `complete`. */
+  readonly withheldEntries: number;
+  /** Answers of the filter, with kind `complete`; a line that is malformed is not among them. */
+  readonly membership: Readonly<Record<Membership, number>>;
+  /** Of the open lines, those erased. */
+  readonly openErased: number;
   /** Erased bodies of which the erasure is outside the selection. */
   readonly unseenErasures: number;
   /** Events that need an author signature, or may, where none counts and no finding says so. */
@@ -56,7 +63,13 @@ export class ExportEntries {
   private readonly findings: FindingList;
   private readonly first: number;
   private readonly last: number;
+  /** Kind `range` or `complete`: a line for each index. */
   private readonly isRange: boolean;
+  private readonly kind: ExportSelection["kind"];
+  /** With kind `complete`. */
+  private readonly filter: ParsedFilter | null;
+  private readonly membership: Record<Membership, number> = { member: 0, "no member": 0, open: 0 };
+  private openErased = 0;
   private readonly isWhole: boolean;
   private readonly authorKeys: AuthorKeys | null;
   private readonly latestMs: number;
@@ -80,6 +93,7 @@ export class ExportEntries {
   private erasedEntries = 0;
   private erasedFields = 0;
   private withheldFields = 0;
+  private withheldEntries = 0;
   private beyond = 0;
   private openSignatures = 0;
   private hiddenSignatures = 0;
@@ -95,7 +109,9 @@ export class ExportEntries {
     this.findings = findings;
     this.first = selection.first;
     this.last = selection.last;
-    this.isRange = selection.kind === "range";
+    this.kind = selection.kind;
+    this.isRange = selection.kind !== "filter";
+    this.filter = selection.kind === "complete" ? parseEntryFilter(selection.filter as JsonObject) : null;
     this.isWhole = this.isRange && this.first === 0 && this.last === head.size - 1;
     this.expected = this.first;
     this.tree = this.isRange ? this.openTree() : null;
@@ -142,6 +158,8 @@ export class ExportEntries {
     if (line.inclusion !== null) this.checkInclusion(line, line.inclusion);
     this.checkSeal(index);
     const erased = this.checkErasures(line);
+    this.ask(line, body);
+    if (content.kind === "withheld") this.countWithheld(index);
     if (body === null) return;
     this.countHidden(line, erased);
     this.checkId(index, body);
@@ -164,6 +182,9 @@ export class ExportEntries {
       erasedEntries: this.erasedEntries,
       erasedFields: this.erasedFields,
       withheldFields: this.withheldFields,
+      withheldEntries: this.withheldEntries,
+      membership: this.membership,
+      openErased: this.openErased,
       unseenErasures,
       openSignatures: this.openSignatures,
       hiddenSignatures: this.hiddenSignatures,
@@ -184,7 +205,7 @@ export class ExportEntries {
         throw new MalformedError("malformed-export", `export: expected lines of at most ${RECEIPT_BYTES_MAX} bytes`);
       const text = strictText(file.bytes);
       if (text === null) throw new MalformedError("malformed-export", "export: a line is not UTF-8 text");
-      return parseExportLine(text, this.isRange ? "range" : "filter");
+      return parseExportLine(text, this.kind);
     } catch (error) {
       if (!isTallystickError(error)) throw error;
       const code = error.code === "malformed-entry" ? "entry-malformed" : "file-malformed";
@@ -375,6 +396,21 @@ export class ExportEntries {
     else waiting.push(index);
   }
 
+  /** spec/export.md 11 */
+  private ask({ entry, content }: ExportLine, body: ExaminedBody | null): void {
+    if (this.filter === null) return;
+    const shown = { time: entry.time, members: body?.members ?? null, withheld: body?.withheld ?? [] };
+    const answer = membershipOf(this.filter, shown);
+    this.membership[answer] += 1;
+    if (answer === "open" && content.kind === "erased") this.openErased += 1;
+  }
+
+  /** A body that is left out may lack the signature that it needs: keys.md 22. */
+  private countWithheld(index: number): void {
+    this.withheldEntries += 1;
+    if (this.isRequired(index)) this.openSignatures += 1;
+  }
+
   private countHidden({ content }: ExportLine, erased: ErasureEffect | null): void {
     if (content.kind !== "fields") return;
     for (const name of Object.keys(content.disclosure.digests)) {
@@ -434,7 +470,7 @@ export class ExportEntries {
     if (judged.counted.length === 0) return;
     if (judged.counted.some((author) => author.isPinned)) this.signedByPinned += 1;
     else this.signedBySelfAsserted += 1;
-    const source = this.isWhole ? sourceOf(members.source) : null;
+    const source = this.isWhole && this.filter === null ? sourceOf(members.source) : null;
     if (source !== null) this.counters.add({ index, ...source });
   }
 

@@ -89,7 +89,7 @@ describe("parseExportHeader", () => {
     [
       "another kind",
       { ...header, selection: { first: 0, kind: "all", last: 2 } },
-      "selection: expected the kind range or filter",
+      "selection: expected the kind range, filter or complete",
     ],
     [
       "a filter with kind range",

@@ -3,6 +3,7 @@ import { CONTAINER_DEPTH_MAX, canonicalize, isJsonObject, type JsonValue, parseC
 import { type Checkpoint, parseLedgerCheckpoint } from "./checkpoint.ts";
 import { assertDigestSizes, type Disclosure, parseDisclosure } from "./commitment.ts";
 import { type Entry, leafHashHex, parseCommitment, parseEntry } from "./entry.ts";
+import { type EntryFilter, parseEntryFilter } from "./entry-filter.ts";
 import { MalformedError } from "./errors.ts";
 import type { Event, JsonObject } from "./event.ts";
 import { INCLUSION_HASHES_MAX, RECEIPT_BYTES_MAX, SAFE_INTEGER_MAX } from "./limits.ts";
@@ -15,7 +16,8 @@ export const EXPORT_FORMAT = "tallystick/export/v1";
 /** Which entries an export holds; leaf indexes, both included. */
 export type ExportSelection =
   | { readonly kind: "range"; readonly first: number; readonly last: number }
-  | { readonly kind: "filter"; readonly first: number; readonly last: number; readonly filter: JsonObject };
+  | { readonly kind: "filter"; readonly first: number; readonly last: number; readonly filter: JsonObject }
+  | { readonly kind: "complete"; readonly first: number; readonly last: number; readonly filter: EntryFilter };
 
 /** Entry 0 whole, and its inclusion proof (hex hashes). */
 export interface ExportGenesis {
@@ -36,7 +38,8 @@ interface HeaderParts {
 export type ExportHeaderParts = HeaderParts &
   (
     | {
-        readonly selection: Extract<ExportSelection, { kind: "range" }> /** Range proof, hex. */;
+        readonly selection: Extract<ExportSelection, { kind: "range" | "complete" }>;
+        /** Range proof, hex. */
         readonly proof: readonly string[];
       }
     | { readonly selection: Extract<ExportSelection, { kind: "filter" }> }
@@ -56,6 +59,8 @@ export type ExportContent =
   | { readonly kind: "whole"; readonly event: JsonObject; readonly salt: string }
   | { readonly kind: "fields"; readonly disclosure: Disclosure }
   | { readonly kind: "erased"; readonly erasedBy: number }
+  /** With kind `complete`: the body is left out. */
+  | { readonly kind: "withheld" }
   /** An entry of scheme `control` that comes in another form than with its event: its body is gone. */
   | { readonly kind: "missing" };
 
@@ -74,6 +79,8 @@ export type ExportLineParts = { readonly entry: string; readonly inclusion?: rea
   | { readonly event: JsonValue | Event; readonly salt: string }
   | Disclosure
   | { readonly erasedBy: number }
+  /** With kind `complete` alone: the body is left out. */
+  | { readonly event?: never; readonly erasedBy?: never; readonly names?: never }
 );
 
 /** Hashes of a range proof: two inclusion proofs of a tree of 2^63 leaves. */
@@ -100,7 +107,7 @@ export function parseExportHeader(line: string): ExportHeader {
   refuseFormat(value.format);
   const members = Object.keys(value).join();
   const selection = selectionOf(value.selection);
-  const isRange = selection.kind === "range";
+  const isRange = selection.kind !== "filter";
   expectMembers(members, `checkpoint,format,genesis,origin${isRange ? ",proof" : ""},selection`);
   const { checkpoint, origin } = value;
   if (typeof checkpoint !== "string") malformed("checkpoint: expected a string");
@@ -154,11 +161,13 @@ function refuseFormat(format: JsonValue | undefined): void {
 function selectionOf(value: JsonValue | undefined): ExportSelection {
   if (!isJsonObject(value)) malformed("selection: expected an object");
   const { kind, first, last, filter } = value;
-  if (kind !== "range" && kind !== "filter") malformed("selection: expected the kind range or filter");
+  if (kind !== "range" && kind !== "filter" && kind !== "complete")
+    malformed("selection: expected the kind range, filter or complete");
   expectMembers(Object.keys(value).join(), kind === "range" ? "first,kind,last" : "filter,first,kind,last");
   expectIndex(first, "selection: first");
   expectIndex(last, "selection: last");
   if (kind === "range") return { kind, first, last };
+  if (kind === "complete") return { kind, first, last, filter: parseEntryFilter(filter).filter };
   if (!isJsonObject(filter)) malformed("selection: expected filter to be an object");
   return { kind, first, last, filter };
 }
@@ -181,6 +190,7 @@ function contentOf(value: JsonObject, kind: ExportSelection["kind"]): ExportCont
     expectIndex(erasedBy, "erasedBy");
     return { kind: "erased", erasedBy };
   }
+  if (members === "entry" && kind === "complete") return { kind: "withheld" };
   if (members === `digests,disclosed,entry${proof},names`) {
     const { names, disclosed, digests } = value;
     return { kind: "fields", disclosure: asExport(() => parseDisclosure({ names, disclosed, digests })) };
@@ -197,6 +207,7 @@ function checkScheme(entry: Entry, content: ExportContent): void {
       malformed(`erasedBy: expected an index above ${entry.index}, got ${content.erasedBy}`);
     return;
   }
+  if (content.kind === "withheld") return;
   if ((scheme === "fields") !== (content.kind === "fields")) {
     malformed(`scheme ${scheme} comes with ${scheme === "fields" ? "a disclosure" : "the event and its salt"}`);
   }

@@ -40,3 +40,7 @@ export const FINDINGS_MAX = 1_000;
 export const EXPORT_CONTROL_BYTES_MAX: number = 64 * 1024 * 1024;
 /** Counters of signed sources in an export that are put in order together. */
 export const EXPORT_COUNTERS_MAX: number = 1_000_000;
+/** Paths of one filter that is proved: each is asked of every entry. */
+export const FILTER_PATHS_MAX = 32;
+/** Bytes of one such path. */
+export const FILTER_PATH_BYTES_MAX = 1_024;

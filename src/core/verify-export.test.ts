@@ -16,6 +16,8 @@ interface Case {
   readonly exit: number;
   readonly findings: readonly { readonly code: FindingCode; readonly index?: number }[];
   readonly verdicts: Readonly<Record<VerdictName, VerdictStatus>>;
+  /** Of a filter that is proved: lines that are members, that are none, that are open. */
+  readonly members?: readonly [number, number, number];
 }
 
 interface Vectors {
@@ -43,6 +45,12 @@ describe("verifyExport", () => {
     expect(report.findings.map(place).sort()).toEqual(vector.findings.map(place).sort());
     expect(verdicts).toEqual(vector.verdicts);
     expect(exitCodeOf(report)).toBe(vector.exit);
+    if (vector.members !== undefined && report.ok && report.pin !== "none") {
+      const [member, none, open] = vector.members;
+      expect(report.summary).toContain(`, ${member} match`);
+      expect(report.summary).toContain(` the filter and ${none} do`);
+      expect(report.summary).toContain(open === 0 ? ": the selection is complete" : `of ${open} nobody can say`);
+    }
     expect(JSON.parse(JSON.stringify(report))).toEqual(report);
   });
 

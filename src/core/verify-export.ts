@@ -124,11 +124,12 @@ function reportOf(examined: ExaminedHeader, tally: ExportTally, findings: Findin
   const { header, pin, policy, accepted } = examined;
   const { selection, head } = header;
   const isWhole = isWholeExport(header);
+  const { open } = tally.membership;
   const verdicts = withFindings(verdictsOf(examined, tally), findings);
   const established = [verdicts.integrity, verdicts.authenticity].every(({ status }) => status !== "notEstablished");
   const base = {
     ok: findings.isOk,
-    conclusive: isWhole && pin !== "none" && established,
+    conclusive: isWhole && open === 0 && pin !== "none" && established,
     requiredMissing: missingEvidence(policy, accepted),
   };
   const report: Omit<VerifyReport, "summary"> = {
@@ -146,15 +147,15 @@ function reportOf(examined: ExaminedHeader, tally: ExportTally, findings: Findin
     erased: { entries: tally.erasedEntries, fields: tally.erasedFields },
     needsReindex: false,
   };
-  return { ...report, summary: summaryOf(report, header, findings.count) };
+  return { ...report, summary: summaryOf(report, { header, tally }, findings.count) };
 }
 
 function isWholeExport({ selection, head }: ExportHeader): boolean {
-  return selection.kind === "range" && selection.first === 0 && selection.last === head.size - 1;
+  return selection.kind !== "filter" && selection.first === 0 && selection.last === head.size - 1;
 }
 
 function isPrefixExport({ selection }: ExportHeader): boolean {
-  return selection.kind === "range" && selection.first === 0;
+  return selection.kind !== "filter" && selection.first === 0;
 }
 
 /** The verdicts as they are if no finding fails them. */
@@ -170,7 +171,7 @@ function verdictsOf(examined: ExaminedHeader, tally: ExportTally): Verdicts {
         : "indexes, links and times follow one another",
     ),
     authenticity: authenticityOf(examined, tally),
-    completeness: completenessOf(header),
+    completeness: completenessOf(header, tally),
     independence: independenceOf(policy, accepted),
     time: timeOf(accepted),
   };
@@ -183,6 +184,10 @@ function integrityOf(header: ExportHeader, tally: ExportTally): Verdict {
   if (tally.erasedFields > 0) unchecked.push(`${counted(tally.erasedFields, "erased field")}: only the digest remains`);
   if (tally.withheldFields > 0)
     unchecked.push(`${counted(tally.withheldFields, "withheld field")}: only the digest is here`);
+  if (tally.withheldEntries > 0)
+    unchecked.push(
+      `${counted(tally.withheldEntries, "withheld body", "withheld bodies")}: only the commitment is here`,
+    );
   if (!isPrefixExport(header)) unchecked.push("holds, which may have been placed before the selection");
   if (tally.unseenErasures > 0) {
     const basis = `${counted(tally.unseenErasures, "body", "bodies")} erased by entries outside the selection: whether they were cannot be checked here`;
@@ -231,30 +236,41 @@ function authenticityOf(examined: ExaminedHeader, tally: ExportTally): Verdict {
   return verdict("pass", `checkpoint of size ${header.head.size} signed by ${keys}, ${how}${signed}`, unchecked);
 }
 
-function completenessOf(header: ExportHeader): Verdict {
-  if (isWholeExport(header))
-    return verdict("pass", `no gap from genesis to the checkpoint of size ${header.head.size}`);
-  const unchecked = ["counters of sources, which say something about whole ledgers only"];
-  if (header.selection.kind === "filter") {
-    return verdict(
-      "notEstablished",
-      "members proved, completeness asserted: whoever made the selection chose them",
-      unchecked,
-    );
+function completenessOf(header: ExportHeader, tally: ExportTally): Verdict {
+  const { kind, first, last } = header.selection;
+  const { open } = tally.membership;
+  const isWhole = isWholeExport(header);
+  const noCounters = "counters of sources, which say something about whole ledgers only";
+  if (kind === "filter") {
+    const basis = "members proved, completeness asserted: whoever made the selection chose them";
+    return verdict("notEstablished", basis, [noCounters]);
   }
-  const { first, last } = header.selection;
-  return verdict(
-    "notEstablished",
-    `entries ${first} to ${last} are all here; of the others nothing is said`,
-    unchecked,
-  );
+  if (open > 0) {
+    const basis = `${counted(open, "entry", "entries")} of ${first} to ${last} may belong to the selection too: what is shown of them does not say`;
+    return verdict("notEstablished", basis, [noCounters]);
+  }
+  if (!isWhole) {
+    const what = kind === "complete" ? "the selection among them is complete, checked; " : "";
+    const basis = `entries ${first} to ${last} are all here; ${what}of the others nothing is said`;
+    return verdict("notEstablished", basis, [noCounters]);
+  }
+  if (kind === "complete") {
+    const basis = `every entry up to the checkpoint of size ${header.head.size} is here, and all that the filter asks for are shown`;
+    return verdict("pass", basis, [noCounters]);
+  }
+  return verdict("pass", `no gap from genesis to the checkpoint of size ${header.head.size}`);
 }
 
 function counted(count: number, one: string, many: string = `${one}s`): string {
   return `${count} ${count === 1 ? one : many}`;
 }
 
-function summaryOf(report: Omit<VerifyReport, "summary">, header: ExportHeader, findingsCount: number): string {
+interface Examined {
+  readonly header: ExportHeader;
+  readonly tally: ExportTally;
+}
+
+function summaryOf(report: Omit<VerifyReport, "summary">, { header, tally }: Examined, findingsCount: number): string {
   const what = `export of ${report.origin}`;
   if (!report.ok) return `${what}: NOT intact: ${counted(findingsCount, "finding")}`;
   if (exitCodeOf({ ...report, summary: "" }) === 4) {
@@ -263,9 +279,22 @@ function summaryOf(report: Omit<VerifyReport, "summary">, header: ExportHeader, 
   if (report.pin === "none")
     return `${what}: consistent with itself, but no key is pinned: anybody could have written it`;
   const { kind, first, last } = header.selection;
+  if (kind === "complete") return `${what}: ${selectionSummary(header, tally)}`;
   if (kind === "filter")
     return `${what}: every entry in it is in the ledger; whether it has all that were asked for, the operator says`;
   if (!isWholeExport(header)) return `${what}: entries ${first} to ${last} hold; nothing is said about the others`;
   if (!report.conclusive) return `${what}: nothing wrong was found, but not all could be established`;
   return `${what}: intact, all ${report.size} entries`;
+}
+
+/** spec/export.md 12 */
+function selectionSummary(header: ExportHeader, { membership, openErased }: ExportTally): string {
+  const { first, last } = header.selection;
+  const { member, open } = membership;
+  const others = membership["no member"];
+  const range = isWholeExport(header) ? `all ${header.head.size} entries` : `entries ${first} to ${last}`;
+  const answer = `of ${range}, ${member} ${member === 1 ? "matches" : "match"} the filter and ${others} ${others === 1 ? "does" : "do"} not`;
+  if (open === 0) return `${answer}: the selection is complete`;
+  const erased = openErased > 0 ? `, ${openErased} of them erased` : "";
+  return `${answer}; of ${open} nobody can say${erased}: the selection may lack some`;
 }

@@ -1,17 +1,16 @@
-import { canonicalize, type JsonValue, parseCanonical } from "../core/canonical-json.ts";
+import { canonicalize, parseCanonical } from "../core/canonical-json.ts";
 import { parseCheckpoint } from "../core/checkpoint.ts";
-import type { Disclosure } from "../core/commitment.ts";
 import { encodeHex } from "../core/encoding.ts";
-import { parseEntry } from "../core/entry.ts";
-import { UnavailableError } from "../core/errors.ts";
+import { type ParsedFilter, parseEntryFilter } from "../core/entry-filter.ts";
+import { isTallystickError, PolicyError, UnavailableError } from "../core/errors.ts";
 import type { JsonObject } from "../core/event.ts";
 import { formatExportHeader, formatExportLine } from "../core/export-format.ts";
-import type { LedgerState } from "../core/ledger-state.ts";
 import { parseNote } from "../core/note.ts";
 import { proveInclusion, proveRange } from "../core/proof.ts";
+import { type ExportedEntry, exportLine } from "./export-line.ts";
 import { READ_PAGE_ENTRIES } from "./limits.ts";
-import { disclosureOf, type ProofParts } from "./prove.ts";
-import { Query, type QueryFilter, type QueryParts } from "./query.ts";
+import type { ProofParts } from "./prove.ts";
+import { checkFilter, Query, type QueryFilter, type QueryParts, timeBound } from "./query.ts";
 import type { StoredEntry } from "./storage.ts";
 import { timeSlices } from "./time-slices.ts";
 
@@ -20,6 +19,15 @@ export interface ExportOptions {
   readonly format?: "jsonl" | "json" | "csv";
   /** A filter makes every member proved, and completeness the operator's word. `first` and `last` alone keep it complete. */
   readonly filter?: QueryFilter;
+  /**
+   * Proves that the filter left nothing out: every entry of the index range comes along, those that do not match with only the
+   * fields that show it. One of scheme `event` can show nothing by itself: its body is withheld, and a verifier says that it may match.
+   */
+  readonly proveComplete?: boolean;
+  /** Shows these fields alone (and those that `proveComplete` needs). Every selected entry must be of scheme `fields`. */
+  readonly disclose?: readonly string[];
+  /** Called with each line of format `jsonl`, before it is given. */
+  readonly onEntry?: (entry: ExportedEntry) => void;
 }
 
 export interface ExportParts extends Omit<ProofParts, "checkpoint"> {
@@ -33,31 +41,62 @@ interface Selection {
   readonly last: number;
   /** The filter without its index bounds; null for a contiguous range. */
   readonly filter: QueryFilter | null;
+  /** The filter, to be asked of every entry of the range; null unless completeness is proved. */
+  readonly proved: ParsedFilter | null;
 }
 
 /**
  * Lines of an export, each ending in a newline. Format `jsonl` as spec/export.md; `json` one array of entries; `csv` one row an
- * entry with the columns index, time, action, actor, outcome, leafHash, event. Errors: those of `checkpoint`, `RangeError`.
+ * entry with the columns index, time, action, actor, outcome, leafHash, event. Errors: those of `checkpoint`, `RangeError`;
+ * `not-disclosable` for a filter that cannot be proved, and for single fields of an entry that is committed as a whole.
  */
 export async function* exportLedger(parts: ExportParts, options: ExportOptions): AsyncGenerator<string> {
   const note = await parts.checkpoint();
   const { size, origin } = parseCheckpoint(parseNote(note).text);
-  const selection = selectionOf(options.filter ?? {}, size);
+  const selection = selectionOf(options, size);
   if (options.format === "csv") return yield* csvLines(parts, options.filter ?? {});
   if (options.format === "json") return yield* jsonLines(parts, options.filter ?? {}, { checkpoint: note, origin });
   yield await headerLine(parts, { note, size, origin, selection });
+  const isFilter = selection.filter !== null && selection.proved === null;
   for await (const stored of selected(parts, selection)) {
-    const proof = selection.filter === null ? {} : { inclusion: await inclusionOf(stored.index, size, parts) };
-    yield formatExportLine({ entry: stored.entry, ...contentOf(stored, parts.state), ...proof });
+    const proof = isFilter ? { inclusion: await inclusionOf(stored.index, size, parts) } : {};
+    const line = exportLine(stored, { state: parts.state, proved: selection.proved, disclose: options.disclose });
+    options.onEntry?.(line.entry);
+    yield formatExportLine({ entry: stored.entry, ...line.content, ...proof });
   }
 }
 
-function selectionOf(filter: QueryFilter, size: number): Selection {
+function selectionOf({ filter = {}, proveComplete = false }: ExportOptions, size: number): Selection {
   const { first = 0, last = size - 1, order, ...rest } = filter;
   if (first < 0 || first > last || last >= size)
     throw new RangeError(`export: expected 0 ≤ first ≤ last < ${size}, got ${first} and ${last}`);
   if (order === "descending") throw new TypeError("export: entries are exported in the order of the log");
-  return { first, last, filter: Object.keys(rest).length === 0 ? null : rest };
+  const asked = Object.fromEntries(Object.entries(rest).filter(([, value]) => value !== undefined));
+  if (Object.keys(asked).length === 0) return { first, last, filter: null, proved: null };
+  return { first, last, filter: asked, proved: proveComplete ? provedFilter(asked) : null };
+}
+
+/** The filter as a verifier asks it of every entry. */
+function provedFilter(filter: QueryFilter): ParsedFilter {
+  checkFilter(filter);
+  const { text, from, to, ...rest } = filter;
+  if (text !== undefined) {
+    throw new PolicyError(
+      "not-disclosable",
+      "a search for text cannot be proved complete: that a text stands nowhere shows only if every payload is shown. Ask for values of fields instead (where: --where PATH=VALUE), or give the selection without its proof",
+      { details: { filter: "text" } },
+    );
+  }
+  const bounds = {
+    ...(from === undefined ? {} : { from: timeBound(from, "from") }),
+    ...(to === undefined ? {} : { to: timeBound(to, "to") }),
+  };
+  try {
+    return parseEntryFilter({ ...rest, ...bounds } as JsonObject);
+  } catch (cause) {
+    if (!isTallystickError(cause)) throw cause;
+    throw new PolicyError("not-disclosable", `this filter cannot be proved complete: ${cause.message}`, { cause });
+  }
 }
 
 async function headerLine(
@@ -65,7 +104,7 @@ async function headerLine(
   head: { readonly note: string; readonly size: number; readonly origin: string; readonly selection: Selection },
 ): Promise<string> {
   const { note, size, origin, selection } = head;
-  const { first, last, filter } = selection;
+  const { first, last, filter, proved } = selection;
   const [stored] = await parts.storage.readEntries(0, 1);
   if (stored === undefined || stored.body === null || stored.salts === null) {
     throw new UnavailableError("storage-corrupt", "the genesis entry is missing; run verify");
@@ -77,14 +116,21 @@ async function headerLine(
     inclusion: await inclusionOf(0, size, parts),
   };
   const common = { checkpoint: note, genesis, origin };
-  if (filter !== null)
+  if (filter !== null && proved === null)
     return formatExportHeader({ ...common, selection: { kind: "filter", first, last, filter: filter as JsonObject } });
   const proof = (await proveRange(first, last, size, parts.edge.tileReader(parts.storage))).map(encodeHex);
+  if (proved !== null)
+    return formatExportHeader({
+      ...common,
+      selection: { kind: "complete", first, last, filter: proved.filter },
+      proof,
+    });
   return formatExportHeader({ ...common, selection: { kind: "range", first, last }, proof });
 }
 
-async function* selected(parts: ExportParts, { first, last, filter }: Selection): AsyncGenerator<StoredEntry> {
-  if (filter !== null) {
+async function* selected(parts: ExportParts, selection: Selection): AsyncGenerator<StoredEntry> {
+  const { first, last, filter, proved } = selection;
+  if (filter !== null && proved === null) {
     for await (const { index } of new Query(parts.query, { ...filter, first, last })) {
       const [stored] = await parts.storage.readEntries(index, index + 1);
       if (stored !== undefined) yield stored;
@@ -100,24 +146,6 @@ async function* selected(parts: ExportParts, { first, last, filter }: Selection)
 
 async function inclusionOf(index: number, size: number, parts: ExportParts): Promise<string[]> {
   return (await proveInclusion(index, size, parts.edge.tileReader(parts.storage))).map(encodeHex);
-}
-
-function contentOf(
-  stored: StoredEntry,
-  state: LedgerState,
-): { event: JsonValue; salt: string } | Disclosure | { erasedBy: number } {
-  const { scheme } = parseEntry(stored.entry);
-  if (scheme !== "fields" && stored.body !== null && stored.salts !== null)
-    return { event: parseCanonical(stored.body), salt: encodeHex(stored.salts) };
-  const by = state.erasures.get(stored.index)?.wholeBy;
-  if (by != null) return { erasedBy: by };
-  if (scheme !== "fields")
-    throw new UnavailableError(
-      "storage-corrupt",
-      `the body of entry ${stored.index} is missing and no erasure names it; run verify`,
-      { details: { index: stored.index } },
-    );
-  return disclosureOf(stored, { state, disclose: undefined });
 }
 
 async function* jsonLines(

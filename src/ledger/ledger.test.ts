@@ -500,6 +500,8 @@ describe("query", () => {
     ]) {
       expect(await found(filter), JSON.stringify(filter)).toEqual([601]);
     }
+    expect(await found({ where: { "targets.0.id": "u7" } })).toEqual([601]);
+    expect(await found({ where: { "targets.length": 1 } })).toEqual([]);
     expect(await found({ actor: "bob", order: "descending", last: 3 })).toEqual([3, 2, 1]);
     const paged: number[] = [];
     let cursor: string | null = null;

@@ -1,6 +1,7 @@
 import { canonicalize, type JsonValue } from "../core/canonical-json.ts";
 import { decodeBase64, decodeUtf8, encodeBase64, encodeUtf8 } from "../core/encoding.ts";
 import { parseEntry } from "../core/entry.ts";
+import { pathLeadsTo } from "../core/entry-filter.ts";
 import { MalformedError } from "../core/errors.ts";
 import { searchTerms } from "../core/event.ts";
 import { sha256Hex } from "../core/hash.ts";
@@ -129,7 +130,8 @@ function parseCursor(cursor: string, digest: string, size: number): Position {
 const FILTER_STRINGS = ["actor", "action", "type", "target", "outcome", "from", "to", "correlation", "text"] as const;
 const FILTER_NAMES: readonly string[] = [...FILTER_STRINGS, "where", "first", "last", "order"];
 
-function checkFilter(filter: QueryFilter): void {
+/** Throws `TypeError` or `RangeError` for what is no filter. */
+export function checkFilter(filter: QueryFilter): void {
   for (const name of Object.keys(filter)) {
     if (!FILTER_NAMES.includes(name))
       throw new TypeError(`query: unknown filter ${JSON.stringify(name)}; known are ${FILTER_NAMES.join(", ")}`);
@@ -154,7 +156,7 @@ function checkFilter(filter: QueryFilter): void {
 }
 
 /** A date, or any RFC 3339 time, as ledger time. */
-function timeBound(text: string, name: string): string {
+export function timeBound(text: string, name: string): string {
   const date = /^\d{4}-\d{2}-\d{2}(T\d{2}:\d{2}(:\d{2}(\.\d+)?)?(Z|[+-]\d{2}:\d{2}))?$/.test(text)
     ? new Date(text)
     : new Date(Number.NaN);
@@ -249,9 +251,9 @@ async function firstAtOrAfter(storage: LedgerStorage, time: string, size: number
 
 function matcher(filter: QueryFilter): (entry: LedgerEntry) => boolean {
   const terms = requiredTerms(filter);
-  const { where } = filter;
+  const where = Object.entries(filter.where ?? {}).map(([path, value]) => pathLeadsTo(path, value));
   const text = filter.text?.toLowerCase();
-  const needsEvent = terms.length > 0 || text !== undefined || where !== undefined;
+  const needsEvent = terms.length > 0 || text !== undefined || where.length > 0;
   return ({ event }) => {
     if (!needsEvent) return true;
     if (event === null) return false;
@@ -260,10 +262,8 @@ function matcher(filter: QueryFilter): (entry: LedgerEntry) => boolean {
       if (!terms.every((term) => own.includes(term))) return false;
     }
     if (text !== undefined && !containsText(event.payload, text)) return false;
-    return (
-      where === undefined ||
-      Object.entries(where).every(([path, value]) => equalsAt(event as unknown as JsonValue, path, value))
-    );
+    // An event is JSON by its grammar.
+    return where.every((leads) => leads(event as unknown as JsonValue));
   };
 }
 
@@ -271,16 +271,4 @@ function containsText(value: unknown, text: string): boolean {
   if (typeof value === "object" && value !== null)
     return Object.values(value).some((member) => containsText(member, text));
   return value !== undefined && String(value).toLowerCase().includes(text);
-}
-
-/** Member names may hold dots, so the longest name that exists at each level is tried first. */
-function equalsAt(value: JsonValue | undefined, path: string, expected: JsonValue): boolean {
-  if (path === "") return value !== undefined && canonicalize(value) === canonicalize(expected);
-  if (typeof value !== "object" || value === null) return false;
-  const members = value as Readonly<Record<string, JsonValue>>;
-  for (let end = path.length; end > 0; end = path.lastIndexOf(".", end - 1)) {
-    const name = path.slice(0, end);
-    if (Object.hasOwn(members, name) && equalsAt(members[name], path.slice(end + 1), expected)) return true;
-  }
-  return false;
 }
