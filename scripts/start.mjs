@@ -17,7 +17,7 @@ const LEDGER = `${FOLDER}/history.db`;
 const POLICY = `${FOLDER}/policy`;
 const RECEIPT = `${FOLDER}/commit.receipt.json`;
 /** The attackers of the main table; `tallystick attack` shows all. */
-const ATTACKERS = ["none", "write", "recompute", "replay", "key", "lock"];
+const ATTACKERS = ["none", "write", "recompute", "replay", "key", "lock", "fork", "backup"];
 
 const out = createOutput({ json: false, quiet: false });
 const { style } = out;

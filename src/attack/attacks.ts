@@ -1,15 +1,33 @@
-import { copyFileSync, writeFileSync } from "node:fs";
+import { cpSync, rmSync, writeFileSync } from "node:fs";
 import { canonicalize } from "../core/canonical-json.ts";
+import { parseCheckpoint } from "../core/checkpoint.ts";
 import { leafHashHex, parseEntry } from "../core/entry.ts";
+import { isTallystickError } from "../core/errors.ts";
 import { parseEvent } from "../core/event.ts";
+import {
+  cosignNote,
+  formatNote,
+  formatSignatureLine,
+  type NoteSignature,
+  parseNote,
+  type SignedNote,
+  signNote,
+} from "../core/note.ts";
+import { proveConsistency } from "../core/proof.ts";
 import { openState } from "../keys/index.ts";
 import { logSignerFromSeed } from "../keys/local-signer.ts";
+import { loadState } from "../ledger/control-log.ts";
 import { vkeyOf } from "../ledger/genesis.ts";
+import { publishLedger } from "../ledger/publish.ts";
 import type { Random } from "../ledger/random.ts";
-import type { Signer } from "../ledger/signer.ts";
+import { RightEdge } from "../ledger/right-edge.ts";
+import type { StoredCheckpoint } from "../ledger/storage.ts";
+import { filesystemArchive } from "../storage/archive/filesystem.ts";
 import { sqliteLockStore } from "../storage/lock-store/sqlite.ts";
+import { openSqliteStorage } from "../storage/sqlite.ts";
 import { digestOf } from "../storage/sqlite-statements.ts";
 import { type LedgerFile, tamperWithFile } from "./ledger-file.ts";
+import { OUTSIDE_MS, type OutsideWitness, openWitness } from "./outside.ts";
 import {
   type PlannedEntry,
   planOf,
@@ -17,10 +35,11 @@ import {
   type Rewritten,
   rewrite,
   signHead,
+  tileReaderOf,
   type WrittenEntry,
 } from "./rewriting.ts";
-import { changed, hashOf, TAMPERINGS, type Tampering } from "./tamperings.ts";
-import { openVictim, type Positions, type Victim } from "./victim.ts";
+import { changed, hashOf, regrown, TAMPERINGS, type Tampering } from "./tamperings.ts";
+import { openVictim, type Victim, type VictimPlaces } from "./victim.ts";
 
 /** What somebody can do. From `write` to `lock` they do the same things, each with more at hand than the one before. */
 export const ATTACKERS = [
@@ -31,7 +50,10 @@ export const ATTACKERS = [
   { id: "key", title: "… and the stolen log key" },
   { id: "lock", title: "… and the lock store: the operator, or whoever has the whole machine" },
   { id: "append", title: "the operator, appending with key and lock store" },
+  { id: "fork", title: "the operator, with two signed histories, published and shown" },
+  { id: "backup", title: "put back from a backup" },
   { id: "files", title: "another file put in place" },
+  { id: "signatures", title: "signatures and keys alone" },
   { id: "derived", title: "derived data alone edited" },
 ] as const;
 
@@ -42,9 +64,18 @@ export interface Attack {
   readonly id: string;
   readonly attacker: AttackerId;
   readonly title: string;
-  /** The reader of the tampered ledger pins nothing. */
-  readonly withoutPin?: boolean;
+  readonly reader?: AttackedReader;
   run(prey: Prey): Promise<void> | void;
+}
+
+/** In what the reader of the tampered ledger differs from the usual one. */
+export interface AttackedReader {
+  /** Pins nothing. */
+  readonly withoutPin?: boolean;
+  /** Was there last at the checkpoint before. */
+  readonly sawOlder?: boolean;
+  /** Was given another policy with the witness as the quorum. */
+  readonly witnessPolicy?: (victim: Victim) => string;
 }
 
 /** A victim under attack: what the attacker reaches, unless a row says more. */
@@ -84,7 +115,9 @@ const MEANS: readonly {
     run: (tampering, prey) =>
       tamper(prey, (file) => {
         recompute(file, tampering, prey);
-        file.replaceCheckpoints(file.readCheckpoints().filter(({ size }) => size <= prey.victim.at.older));
+        const isOlder = ({ size }: StoredCheckpoint): boolean => size <= prey.victim.at.older;
+        file.replaceCheckpoints(file.readCheckpoints().filter(isOlder));
+        file.replaceCosigned(file.readCosigned().filter(isOlder));
       }),
   },
   {
@@ -97,44 +130,94 @@ const MEANS: readonly {
   },
   {
     attacker: "lock",
-    async run(tampering, prey) {
-      let signed = "";
-      await tamper(prey, async (file) => {
+    run: (tampering, prey) =>
+      asOperator(prey, async (file) => {
         const { entries } = recompute(file, tampering, prey);
-        signed = await signAll(file, entries, prey.victim);
-      });
-      await replaceLock(prey.victim, signed);
-    },
+        return signAll(file, entries, prey.victim);
+      }),
   },
 ];
 
-/** Checkpoints at the usual sizes, signed anew; returns the note of the last one. */
-async function signAll(
-  file: LedgerFile,
-  entries: readonly WrittenEntry[],
-  by: { readonly origin: string; readonly signer: Signer; readonly at: Positions },
-): Promise<string> {
+/**
+ * Checkpoints at the usual sizes, signed anew; returns the note of the last one. A witness is asked to cosign it, and nothing is
+ * shown that a witness cosigned of what was there before.
+ */
+async function signAll(file: LedgerFile, entries: readonly WrittenEntry[], by: Victim): Promise<string> {
   const checkpoints: { size: number; note: string }[] = [];
   for (const size of [by.at.older, entries.length]) checkpoints.push({ size, note: await signHead(entries, size, by) });
   file.replaceCheckpoints(checkpoints);
-  return checkpoints.at(-1)?.note ?? "";
+  const { size, note } = checkpoints.at(-1) as StoredCheckpoint;
+  const cosigned = await seekCosignature(by, entries, { size, note });
+  file.replaceCosigned(cosigned === null ? [] : [{ size, note: cosigned }]);
+  return note;
 }
 
-/** Puts another checkpoint into the lock store and makes the machine forget the path, as only whoever has all of it can. */
-async function replaceLock({ origin, path, statePath, driver }: Victim, note: string): Promise<void> {
+/** The note with the cosignature of the witness, which is asked as any log asks it; null where it refuses. */
+async function seekCosignature(
+  victim: Victim,
+  entries: readonly WrittenEntry[],
+  { size, note }: StoredCheckpoint,
+): Promise<string | null> {
+  const { client, close } = openWitness({ ...victim, policy: victim.held.policy });
+  try {
+    const last = await client.latest(victim.origin);
+    const oldSize = last == null ? 0 : parseCheckpoint(parseNote(last).text).size;
+    const isNewer = oldSize > 0 && oldSize < size;
+    const proof = isNewer ? await proveConsistency(oldSize, size, tileReaderOf(entries)) : [];
+    const answer = await client.addCheckpoint({ oldSize, proof, note });
+    return answer.kind === "cosigned" ? note + answer.lines.join("") : null;
+  } finally {
+    close();
+  }
+}
+
+/**
+ * Tampers as somebody who has all of the operator's: signs with the key, replaces what the lock store holds, makes the machine
+ * forget the path, and publishes the result. `work` returns the note to go into the lock store.
+ */
+async function asOperator(prey: Prey, work: (file: LedgerFile) => Promise<string>): Promise<void> {
+  const { victim } = prey;
+  let signed = "";
+  await tamper(prey, async (file) => {
+    signed = await work(file);
+  });
+  const { origin, path, statePath, driver } = victim;
   const state = openState({ dir: statePath });
   state.forgetPath(path);
   const lockStore = sqliteLockStore({ path: state.lockStorePath, driver });
   try {
     const record = await lockStore.fetch(origin);
-    await lockStore.replace(origin, record?.note ?? null, note);
+    await lockStore.replace(origin, record?.note ?? null, signed);
   } finally {
     await lockStore.close();
+  }
+  await republish(victim, signed);
+}
+
+/** Publishes the ledger up to `note`. Where that does not continue what is published, all of it is published anew. */
+async function republish({ path, old, publishedPath, driver }: Victim, note: string): Promise<void> {
+  const backup = await openSqliteStorage(old.path, { readOnly: true, driver });
+  // The attacker knows the keys, also where what is left of the ledger does not tell them.
+  const { state } = await loadState(backup);
+  await backup.close();
+  const storage = await openSqliteStorage(path, { readOnly: true, driver });
+  const publish = async (): Promise<void> => {
+    const archive = filesystemArchive(publishedPath);
+    await publishLedger({ storage, state, edge: await RightEdge.load(storage), archive, note });
+  };
+  try {
+    await publish().catch(async (error: unknown) => {
+      if (!isTallystickError(error) || (error.code !== "forked" && error.code !== "rolled-back")) throw error;
+      rmSync(publishedPath, { recursive: true });
+      await publish();
+    });
+  } finally {
+    await storage.close();
   }
 }
 
 /** Appends like the operator, who has the key and reaches the lock store: nobody outside has seen what comes now. */
-async function appendAsOperator(
+function appendAsOperator(
   prey: Prey,
   planned: (entries: readonly WrittenEntry[]) => readonly PlannedEntry[],
   extra: {
@@ -143,18 +226,19 @@ async function appendAsOperator(
   } = {},
 ): Promise<void> {
   const { victim } = prey;
-  let signed = "";
-  await tamper(prey, async (file) => {
+  return asOperator(prey, async (file) => {
     const entries = file.readEntries();
     const link = extra.link === undefined ? {} : { link: extra.link(entries) };
     const grown = rewrite(entries, planned(entries), { ...rewriteOptions(entries, prey), ...link });
     const size = grown.entries.length;
-    signed = await signHead(grown.entries, size, victim);
+    const note = await signHead(grown.entries, size, victim);
     file.writeTail(grown, entries.length);
-    file.replaceCheckpoints([...file.readCheckpoints(), { size, note: signed }]);
+    file.replaceCheckpoints([...file.readCheckpoints(), { size, note }]);
+    const cosigned = await seekCosignature(victim, grown.entries, { size, note });
+    if (cosigned !== null) file.replaceCosigned([...file.readCosigned(), { size, note: cosigned }]);
     extra.spoil?.(file);
+    return note;
   });
-  await replaceLock(victim, signed);
 }
 
 /** An entry to append, at the time of the last one. */
@@ -176,6 +260,64 @@ function rewriteUnderAnotherKey(prey: Prey): Promise<void> {
     file.writeAll(rewritten);
     await signAll(file, rewritten.entries, { ...victim, signer });
   });
+}
+
+/** New events from `first` on under links, signatures and, where a witness grants it, a cosignature of their own. */
+async function forkFrom(first: number, file: LedgerFile, prey: Prey): Promise<string> {
+  const entries = file.readEntries();
+  const plan = regrown(planOf(entries), first).slice(first);
+  const forked = rewrite(entries.slice(0, first), plan, rewriteOptions(entries, prey));
+  file.writeAll(forked);
+  return signAll(file, forked.entries, prey.victim);
+}
+
+/** What can be put back: parts of a victim that its operator's machine holds. */
+const BACKUPS: readonly {
+  readonly id: string;
+  readonly title: string;
+  readonly parts: readonly (keyof VictimPlaces)[];
+}[] = [
+  { id: "old-copy", title: "the database", parts: ["path"] },
+  { id: "old-lock-store", title: "the lock store", parts: ["statePath"] },
+  { id: "old-published", title: "the published copy", parts: ["publishedPath"] },
+  { id: "old-copy-and-lock-store", title: "database and lock store", parts: ["path", "statePath"] },
+  { id: "all-old", title: "all of them together", parts: ["path", "statePath", "publishedPath"] },
+];
+
+function restore(victim: Victim, parts: readonly (keyof VictimPlaces)[]): void {
+  for (const part of parts) {
+    rmSync(victim[part], { recursive: true });
+    cpSync(victim.old[part], victim[part], { recursive: true });
+  }
+}
+
+/** Every note that is shown, changed. */
+async function changeNotes(file: LedgerFile, change: (note: SignedNote) => Promise<string> | string): Promise<void> {
+  const changed = (notes: readonly StoredCheckpoint[]): Promise<StoredCheckpoint[]> =>
+    Promise.all(notes.map(async ({ size, note }) => ({ size, note: await change(parseNote(note)) })));
+  file.replaceCheckpoints(await changed(file.readCheckpoints()));
+  file.replaceCosigned(await changed(file.readCosigned()));
+}
+
+/** Each line with a signature by the attacker's key, under the name and key ID that stood there. */
+async function signWithOwnKey({ text, signatures }: SignedNote, { victim, random }: Prey): Promise<string> {
+  const signer = logSignerFromSeed("ed25519", random.fill(new Uint8Array(32)));
+  const lines: string[] = [];
+  for (const { name, keyId } of signatures) {
+    const line =
+      name === victim.origin
+        ? await signNote(text, name, signer)
+        : await cosignNote(text, name, signer, { time: OUTSIDE_MS / 1_000 });
+    const [own] = parseNote(formatNote(text, [line])).signatures as [NoteSignature];
+    lines.push(formatSignatureLine(name, keyId, own.signature));
+  }
+  return formatNote(text, lines);
+}
+
+/** The policy as somebody would write it who wants one witness to make a quorum of two. */
+function withWitnessTwice(policy: string, { vkey }: OutsideWitness): string {
+  const lines = [`witness other ${vkey}`, "group both all w other", "quorum both"];
+  return policy.replace(/^quorum .*$/m, lines.join("\n"));
 }
 
 const OTHERS: readonly Attack[] = [
@@ -210,9 +352,9 @@ const OTHERS: readonly Attack[] = [
   {
     id: "weakened-rules",
     attacker: "append",
-    title: "weaker rules, and a reader who pins nothing",
+    title: "weaker rules, to a reader without a pin",
     // A pinned policy decides by itself whether signatures are required: spec/policy.md 17.
-    withoutPin: true,
+    reader: { withoutPin: true },
     async run(prey) {
       const strict = await openVictim(prey.victim);
       await strict.keys.changeRules({ requireSignature: true });
@@ -225,11 +367,21 @@ const OTHERS: readonly Attack[] = [
     },
   },
   {
-    id: "old-copy",
-    attacker: "files",
-    title: "an old copy of the ledger",
-    run: ({ victim }) => copyFileSync(victim.oldCopyPath, victim.path),
+    id: "same-size-fork",
+    attacker: "fork",
+    title: "same-size fork: another last entry",
+    run: (prey) => asOperator(prey, (file) => forkFrom(prey.victim.at.size - 1, file, prey)),
   },
+  {
+    id: "split-view",
+    attacker: "fork",
+    title: "split view: the reader left before it",
+    reader: { sawOlder: true },
+    run: (prey) => asOperator(prey, (file) => forkFrom(prey.victim.at.cut, file, prey)),
+  },
+  ...BACKUPS.map(
+    ({ id, title, parts }): Attack => ({ id, attacker: "backup", title, run: ({ victim }) => restore(victim, parts) }),
+  ),
   {
     id: "wiped",
     attacker: "files",
@@ -245,9 +397,35 @@ const OTHERS: readonly Attack[] = [
   {
     id: "other-key-no-pin",
     attacker: "files",
-    title: "another key, and a reader who pins nothing",
-    withoutPin: true,
+    title: "another key, to a reader without a pin",
+    reader: { withoutPin: true },
     run: rewriteUnderAnotherKey,
+  },
+  {
+    id: "stripped-cosignatures",
+    attacker: "signatures",
+    title: "cosignatures stripped",
+    run: (prey) => tamper(prey, (file) => file.replaceCosigned([])),
+  },
+  {
+    id: "stripped-signatures",
+    attacker: "signatures",
+    title: "all signatures stripped",
+    run: (prey) => tamper(prey, (file) => changeNotes(file, ({ text }) => `${text}\n`)),
+  },
+  {
+    id: "swapped-keys",
+    attacker: "signatures",
+    title: "keys swapped, names kept",
+    run: (prey) => tamper(prey, (file) => changeNotes(file, (note) => signWithOwnKey(note, prey))),
+  },
+  {
+    id: "one-witness-twice",
+    attacker: "signatures",
+    title: "one witness under two names",
+    reader: { witnessPolicy: ({ held, witness }) => withWitnessTwice(held.witnessPolicy, witness) },
+    // The policy that the operator hands out is the attack; the ledger is as it was.
+    run: () => {},
   },
   {
     id: "id-index",

@@ -1,15 +1,23 @@
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import { canonicalize } from "../core/canonical-json.ts";
+import { verifyContradiction } from "../core/contradiction.ts";
 import { decodeHex, encodeHex } from "../core/encoding.ts";
 import { isTallystickError } from "../core/errors.ts";
+import { parsePolicy } from "../core/policy.ts";
 import { proveInclusion, verifyInclusion } from "../core/proof.ts";
 import { parseReceipt, type Receipt } from "../core/receipt.ts";
 import { exitCodeOf, type Finding, type FindingCode, type VerifyReport } from "../core/report.ts";
+import { CHECKPOINT_PATH } from "../ledger/publish.ts";
 import { RightEdge } from "../ledger/right-edge.ts";
 import type { LedgerStorage, StoredEntry } from "../ledger/storage.ts";
 import { discloseAll } from "../ledger/stored-event.ts";
 import { verifyLedger } from "../ledger/verify-ledger.ts";
+import { filesystemArchive } from "../storage/archive/filesystem.ts";
 import { openSqliteStorage } from "../storage/sqlite.ts";
-import { copyVictim, openVictim, type Victim } from "./victim.ts";
+import type { AttackedReader } from "./attacks.ts";
+import { followVictim, openWitness } from "./outside.ts";
+import { copyMachine, openVictim, type Victim } from "./victim.ts";
 
 /** What one kind of evidence said about one attack. */
 export interface Notice {
@@ -23,14 +31,23 @@ export interface Notice {
 export interface Suspect extends Victim {
   /** Policy that this reader pins; null for one who has none. */
   readonly policy: string | null;
+  /** The policy with the witness as the quorum; null for one who has none. */
+  readonly witnessPolicy: string | null;
+  /** Checkpoint of this reader's last visit. */
+  readonly seen: string;
   /** The report of `verify` for this reader; run once. Rejects where there is no ledger to verify. */
   report(): Promise<VerifyReport>;
   /** Exit code of that report; null where it rejects. */
   exit(): Promise<ReturnType<typeof exitCodeOf> | null>;
 }
 
-/** What a reader who pins `policy` can look at. */
-export function suspectOf(victim: Victim, policy: string | null): Suspect {
+/** What a reader can look at. */
+export function suspectOf(victim: Victim, reader: AttackedReader = {}): Suspect {
+  const { held } = victim;
+  const pins = reader.withoutPin !== true;
+  const policy = pins ? held.policy : null;
+  const witnessPolicy = pins ? (reader.witnessPolicy?.(victim) ?? held.witnessPolicy) : null;
+  const seen = reader.sawOlder === true ? held.olderCheckpoint : held.checkpoint;
   let running: Promise<VerifyReport> | null = null;
   const report = (): Promise<VerifyReport> => {
     running ??= verifyFile(victim, policy, {});
@@ -44,7 +61,7 @@ export function suspectOf(victim: Victim, policy: string | null): Suspect {
       return null;
     }
   };
-  return { ...victim, policy, report, exit };
+  return { ...victim, policy, witnessPolicy, seen, report, exit };
 }
 
 async function verifyFile(
@@ -78,7 +95,7 @@ async function withStorage<T>(
 export interface Evidence {
   readonly id: string;
   readonly name: string;
-  /** The name in two lines of at most seven characters. */
+  /** The name in two lines of at most seven characters; two neighbours do not have seven in one line. */
   readonly title: readonly [string, string];
   /** What has to be held for it, and what it looks at. */
   readonly holds: string;
@@ -120,7 +137,7 @@ export const EVIDENCE: readonly Evidence[] = [
     id: "boot",
     name: "boot check",
     title: ["boot", "check"],
-    holds: "a lock store on a second medium, and what this machine remembers of the path",
+    holds: "the operator's own: a lock store on a second medium, the published copy, what the machine saw",
     notices: askBoot,
   },
   {
@@ -132,10 +149,24 @@ export const EVIDENCE: readonly Evidence[] = [
   },
   {
     id: "checkpoint",
-    name: "held checkpoint",
-    title: ["held", "checkpt"],
+    name: "held head",
+    title: ["held", "head"],
     holds: "a checkpoint from a client's last visit, against the tree that is shown now",
-    notices: askCheckpoint,
+    notices: (suspect) => answer(() => confirm(suspect, suspect.seen), { expectsLedger: true }),
+  },
+  {
+    id: "witness",
+    name: "witness",
+    title: ["", "witness"],
+    holds: "a policy with a witness: its cosignature on what is shown, and what it saw last",
+    notices: askWitness,
+  },
+  {
+    id: "mirror",
+    name: "mirror",
+    title: ["", "mirror"],
+    holds: "a copy in other hands: what it holds against what is shown, and what is published now",
+    notices: askMirror,
   },
 ];
 
@@ -181,9 +212,9 @@ function only(findings: readonly Finding[], codes: ReadonlySet<FindingCode>): st
 
 /** Opens the ledger for writing, in a copy, because an open ledger signs what it has. */
 function askBoot(suspect: Suspect): Promise<Notice> {
-  const copy = copyVictim(suspect, `${suspect.folder}-boot`);
+  const copy = copyMachine(suspect, `${suspect.folder}-boot`);
   const look = async (): Promise<readonly string[]> => {
-    const ledger = await openVictim(copy);
+    const ledger = await openVictim(copy, { published: filesystemArchive(copy.publishedPath) });
     const { appendProblem } = ledger;
     await ledger.close();
     return appendProblem === null ? [] : [appendProblem.code];
@@ -228,14 +259,64 @@ function shownContent(shown: StoredEntry, { content }: Receipt): string {
     : canonicalize(discloseAll(shown).disclosed);
 }
 
-/** `verify` with what the client expects: it confirms that the history is the one seen before, or it does not. */
-function askCheckpoint(suspect: Suspect): Promise<Notice> {
+/** `verify` with a checkpoint that it expects: it confirms that the history is that one, or it does not. */
+async function confirm(suspect: Suspect, expect: string): Promise<readonly string[]> {
+  const { findings, verdicts } = await verifyFile(suspect, suspect.policy, { expect });
+  if (verdicts.independence.status === "pass") return [];
+  const said = codesOf(aboutExpected(findings));
+  // No root of the shown tree can be computed where an entry is missing.
+  return said.length > 0 ? said : ["not-established"];
+}
+
+function aboutExpected(findings: readonly Finding[]): Finding[] {
+  return findings.filter(({ evidence }) => evidence === "the expected checkpoint");
+}
+
+/**
+ * A reader whose policy asks for the witness, and who asks the witness itself too: a head that it cosigned and that fits the tree
+ * that is shown, and the history of the last one that it saw.
+ */
+function askWitness(suspect: Suspect): Promise<Notice> {
   const look = async (): Promise<readonly string[]> => {
-    const { findings, verdicts } = await verifyFile(suspect, suspect.policy, { expect: suspect.held.checkpoint });
-    if (verdicts.independence.status === "pass") return [];
-    const said = findings.filter(({ evidence }) => evidence === "the expected checkpoint");
-    // No root of the shown tree can be computed where an entry is missing.
-    return said.length > 0 ? codesOf(said) : ["not-established"];
+    const expect = await lastWitnessed(suspect);
+    if (expect == null) return ["not-established"];
+    const { witnessPolicy } = suspect;
+    if (witnessPolicy === null) return confirm(suspect, expect);
+    const { findings, requiredMissing } = await verifyFile(suspect, witnessPolicy, { expect });
+    return [...codesOf(aboutExpected(findings)), ...(requiredMissing.length > 0 ? ["quorum-not-reached"] : [])];
   };
   return answer(look, { expectsLedger: true });
+}
+
+async function lastWitnessed(suspect: Suspect): Promise<string | null | undefined> {
+  const { client, close } = openWitness({ ...suspect, policy: suspect.held.policy });
+  try {
+    return await client.latest(suspect.origin);
+  } finally {
+    close();
+  }
+}
+
+/** Whoever runs the mirror compares the ledger that is shown with it, and lets it follow what is published. */
+function askMirror(suspect: Suspect): Promise<Notice> {
+  const look = async (): Promise<readonly string[]> => {
+    const checkpoint = readFileSync(join(suspect.mirrorPath, CHECKPOINT_PATH), "utf8");
+    const said = await answer(() => confirm(suspect, checkpoint), { expectsLedger: true });
+    const followed = await answer(() => follow(suspect), { expectsLedger: true });
+    return [...said.codes, ...followed.codes];
+  };
+  return answer(look, { expectsLedger: true });
+}
+
+/** Nothing, or an error; what contradicts itself is evidence only if others can check it. */
+async function follow(suspect: Suspect): Promise<readonly string[]> {
+  try {
+    await followVictim(suspect);
+    return [];
+  } catch (error) {
+    const file = isTallystickError(error) ? error.details?.contradiction : undefined;
+    if (typeof file === "string")
+      await verifyContradiction(readFileSync(join(suspect.mirrorPath, file)), parsePolicy(suspect.held.policy));
+    throw error;
+  }
 }

@@ -10,7 +10,10 @@ export interface AttackTableFormat {
 
 const WIDTH_MIN = 80;
 const WIDTH_MAX = 100;
-const CELL_WIDTH = 8;
+/** Wide enough for titles; where they leave too little for what stands on the left, columns are numbered. */
+const TITLED_CELL = 7;
+const NUMBERED_CELL = 4;
+const LABEL_WIDTH_MIN = 30;
 const INDENT = "  ";
 
 type Paint = (code: number, text: string) => string;
@@ -25,11 +28,11 @@ export function formatAttackTable(table: AttackTable, format: AttackTableFormat 
     format.color === true && text !== "" ? `\u001b[${code}m${text}\u001b[0m` : text;
   const { columns, rows, at } = table;
   const attacks = rows.filter(({ attacker }) => attacker !== "none");
-  const labelWidth = width - columns.length * CELL_WIDTH;
+  const layout = layoutOf(columns, width);
   const lines = [
     paint(BOLD, `${attacks.length} attacks on a ledger of ${at.size} entries, and what noticed them`),
     "",
-    ...headLines(columns, labelWidth).map((line) => paint(BOLD, line)),
+    ...headLines(layout).map((line) => paint(BOLD, line)),
   ];
   for (const { id, title } of table.attackers) {
     const own = rows.filter(({ attacker }) => attacker === id);
@@ -37,9 +40,14 @@ export function formatAttackTable(table: AttackTable, format: AttackTableFormat 
     // What nobody attacked needs no heading.
     if (id !== "none") lines.push(paint(BOLD, title));
     for (const { label, notices } of mergeAlike(own, columns, id === "none" ? "" : INDENT))
-      lines.push(...rowLines(label, notices, labelWidth, paint));
+      lines.push(...rowLines(label, notices, layout, paint));
   }
-  lines.push("", ...legendLines(table, width, paint), "", ...lessons(table).flatMap((text) => wrap(text, width, "")));
+  lines.push(
+    "",
+    ...legendLines(table, { ...layout, width }, paint),
+    "",
+    ...lessons(table).flatMap((text) => wrap(text, width, "")),
+  );
   return lines.map((line) => `${line}\n`).join("");
 }
 
@@ -52,15 +60,32 @@ function markOf({ noticed }: Notice): "X" | "·" | "–" {
   return noticed === null ? "–" : noticed ? "X" : "·";
 }
 
-function headLines(columns: readonly AttackColumn[], labelWidth: number): string[] {
-  return [0, 1].map((line) =>
-    `${" ".repeat(labelWidth)}${columns.map(({ title }) => centre(title[line] ?? "")).join("")}`.trimEnd(),
+interface Layout {
+  readonly labelWidth: number;
+  readonly cellWidth: number;
+  /** What stands above each column, line by line. */
+  readonly heads: readonly (readonly string[])[];
+  readonly isNumbered: boolean;
+}
+
+function layoutOf(columns: readonly AttackColumn[], width: number): Layout {
+  const isNumbered = width - columns.length * TITLED_CELL < LABEL_WIDTH_MIN;
+  const cellWidth = isNumbered ? NUMBERED_CELL : TITLED_CELL;
+  const heads = isNumbered
+    ? [columns.map((_, i) => String(i + 1))]
+    : [0, 1].map((line) => columns.map(({ title }) => title[line] ?? ""));
+  return { labelWidth: width - columns.length * cellWidth, cellWidth, heads, isNumbered };
+}
+
+function headLines({ heads, labelWidth, cellWidth }: Layout): string[] {
+  return heads.map((line) =>
+    `${" ".repeat(labelWidth)}${line.map((title) => centre(title, cellWidth)).join("")}`.trimEnd(),
   );
 }
 
-function centre(text: string): string {
-  const left = Math.ceil((CELL_WIDTH - text.length) / 2);
-  return `${" ".repeat(left)}${text}`.padEnd(CELL_WIDTH);
+function centre(text: string, cellWidth: number): string {
+  const left = Math.ceil((cellWidth - text.length) / 2);
+  return `${" ".repeat(left)}${text}`.padEnd(cellWidth);
 }
 
 /** Rows with the same marks become one, at the place of the first. */
@@ -86,19 +111,30 @@ function isInconclusive({ exit }: AttackRow): boolean {
   return exit === 3;
 }
 
-function rowLines(label: string, notices: readonly Notice[], labelWidth: number, paint: Paint): string[] {
-  const labels = wrap(label, labelWidth - 1, `${INDENT}${INDENT}`);
+function rowLines(
+  label: string,
+  notices: readonly Notice[],
+  { labelWidth, cellWidth }: Layout,
+  paint: Paint,
+): string[] {
+  // A cell begins with spaces.
+  const labels = wrap(label, labelWidth, `${INDENT}${INDENT}`);
   const cells = notices.map((notice) => {
     const mark = markOf(notice);
-    return centre(mark).replace(mark, paint(mark === "X" ? GREEN : DIM, mark));
+    return centre(mark, cellWidth).replace(mark, paint(mark === "X" ? GREEN : DIM, mark));
   });
   return labels.map((line, i) => (i === 0 ? `${line.padEnd(labelWidth)}${cells.join("")}`.trimEnd() : line));
 }
 
-function legendLines({ columns, rows }: AttackTable, width: number, paint: Paint): string[] {
-  const nameWidth = Math.max(...columns.map(({ name }) => name.length)) + 2;
-  const named = columns.flatMap(({ name, holds }) =>
-    wrap(`${name.padEnd(nameWidth)}${holds}`, width, " ".repeat(nameWidth)),
+function legendLines(
+  { columns, rows }: AttackTable,
+  { width, isNumbered }: Layout & { readonly width: number },
+  paint: Paint,
+): string[] {
+  const names = columns.map(({ name }, i) => (isNumbered ? `${i + 1} ${name}` : name));
+  const nameWidth = Math.max(...names.map((name) => name.length)) + 2;
+  const named = columns.flatMap(({ holds }, i) =>
+    wrap(`${names[i]?.padEnd(nameWidth)}${holds}`, width, " ".repeat(nameWidth)),
   );
   const marks = wrap(
     "X noticed   · not noticed   – nothing to ask   (leftmost X: the weakest evidence that is enough)",
@@ -122,10 +158,12 @@ function lessons({ rows }: AttackTable): string[] {
     among.filter(({ notices }) => notices[column]?.noticed === true).length;
   const keyless = by("recompute", "replay");
   const keyed = by("key", "lock");
-  const operator = by("lock");
+  const operator = by("lock", "fork");
+  const backups = by("backup");
   return [
     `Needs a key: of ${keyless.length} attacks that recompute every hash without the log key, the chain walk notices ${noticed(keyless, "chain")}, and hashing up to a head signed by a pinned key ${noticed(keyless, "head")}.`,
-    `Needs outside evidence: of ${keyed.length} attacks with the log key, verifying the ledger notices ${noticed(keyed, "verify")}; against its own operator the lock store notices ${noticed(operator, "boot")} of ${operator.length}, and a client's checkpoint ${noticed(operator, "checkpoint")}.`,
+    `Needs outside evidence: of ${keyed.length} attacks with the log key, verifying the ledger notices ${noticed(keyed, "verify")}. Against its own operator the boot check notices ${noticed(operator, "boot")} of ${operator.length}, a client's checkpoint ${noticed(operator, "checkpoint")}, a witness ${noticed(operator, "witness")}, a mirror ${noticed(operator, "mirror")}.`,
+    `Needs a memory that is not restored with the rest: of ${backups.length} backups put back, the boot check notices ${noticed(backups, "boot")}, a witness ${noticed(backups, "witness")}, a mirror ${noticed(backups, "mirror")}.`,
     "Seen by nothing here: an event that was false when it was logged, an event that was never logged, and whatever the operator changes before anybody outside holds a checkpoint or a receipt of it.",
   ];
 }

@@ -19,6 +19,10 @@ export interface LedgerFile {
   writeTail(rewritten: Rewritten, first: number): void;
   /** The checkpoints that the ledger shows from now on, and no others. */
   replaceCheckpoints(checkpoints: readonly StoredCheckpoint[]): void;
+  /** Checkpoints with the lines of witnesses. */
+  readCosigned(): StoredCheckpoint[];
+  /** As `replaceCheckpoints`, for those that witnesses cosigned. */
+  replaceCosigned(checkpoints: readonly StoredCheckpoint[]): void;
 }
 
 /** Tables whose rows follow from the entries. */
@@ -65,6 +69,13 @@ function fileOf(db: SqliteDatabase): LedgerFile {
     const insertControl = db.prepare("INSERT INTO controls(idx) VALUES (?)");
     for (const index of controls) insertControl.run(index);
   };
+  const readNotes = (table: "checkpoints" | "cosigned"): StoredCheckpoint[] =>
+    db.prepare(`SELECT size, note FROM ${table} ORDER BY size`).all() as StoredCheckpoint[];
+  const replaceNotes = (table: "checkpoints" | "cosigned", notes: readonly StoredCheckpoint[]): void => {
+    db.exec(`DELETE FROM ${table}`);
+    const insert = db.prepare(`INSERT INTO ${table}(size, note) VALUES (?, ?)`);
+    for (const { size, note } of notes) insert.run(size, note);
+  };
   return {
     db,
     readEntries() {
@@ -81,7 +92,10 @@ function fileOf(db: SqliteDatabase): LedgerFile {
         salts: salts === null ? null : plainBytes(salts),
       }));
     },
-    readCheckpoints: () => db.prepare("SELECT size, note FROM checkpoints ORDER BY size").all() as StoredCheckpoint[],
+    readCheckpoints: () => readNotes("checkpoints"),
+    replaceCheckpoints: (checkpoints) => replaceNotes("checkpoints", checkpoints),
+    readCosigned: () => readNotes("cosigned"),
+    replaceCosigned: (checkpoints) => replaceNotes("cosigned", checkpoints),
     writeAll(rewritten) {
       for (const table of ["entries", "disclosures", ...DERIVED]) db.exec(`DELETE FROM ${table}`);
       insertEntries(rewritten.entries);
@@ -95,11 +109,6 @@ function fileOf(db: SqliteDatabase): LedgerFile {
         ids: rewritten.ids.filter(({ index }) => index >= first),
         controls: rewritten.controls.filter((index) => index >= first),
       });
-    },
-    replaceCheckpoints(checkpoints) {
-      db.exec("DELETE FROM checkpoints");
-      const insert = db.prepare("INSERT INTO checkpoints(size, note) VALUES (?, ?)");
-      for (const { size, note } of checkpoints) insert.run(size, note);
     },
   };
 }

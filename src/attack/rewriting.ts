@@ -9,7 +9,7 @@ import type { HashName } from "../core/hash.ts";
 import { SALT_BYTES, TILE_WIDTH } from "../core/limits.ts";
 import { formatNote, type NoteSigner, signNote } from "../core/note.ts";
 import { treeHash } from "../core/proof.ts";
-import { tileRoot } from "../core/tile.ts";
+import { type TileReader, tileRoot } from "../core/tile.ts";
 
 /**
  * The attacker who recomputes. With the functions of the core alone, which anybody has, it makes of any list of events a
@@ -134,6 +134,11 @@ function indexesOf(entries: readonly WrittenEntry[]): Pick<Rewritten, "ids" | "c
 
 /** Root of the first `size` entries. */
 export function rootOf(entries: readonly WrittenEntry[], size: number): Promise<Uint8Array> {
+  return treeHash(size, tileReaderOf(entries));
+}
+
+/** Reads the tiles of a tree that nobody stored. */
+export function tileReaderOf(entries: readonly WrittenEntry[]): TileReader {
   const leaves = leafHashes(entries);
   const read = (level: number, index: number, width: number): Uint8Array => {
     const first = index * TILE_WIDTH;
@@ -142,7 +147,7 @@ export function rootOf(entries: readonly WrittenEntry[], size: number): Promise<
     for (let i = 0; i < width; i++) hashes.set(tileRoot(read(level - 1, first + i, TILE_WIDTH)), i * HASH_BYTES);
     return hashes;
   };
-  return treeHash(size, read);
+  return read;
 }
 
 /** Checkpoint note of the first `size` entries. Takes what the rest of this module does not have: a key. */

@@ -50,7 +50,7 @@ export interface AttackTable {
 const ENTRIES_DEFAULT = 300;
 /** Below one full tile of 256 entries and a tail there is less to attack. */
 const ENTRIES_MIN = 300;
-/** Forty copies of the victim are made and verified. */
+/** Some sixty copies of the victim are made and verified, each a few times. */
 const ENTRIES_MAX = 5_000;
 
 /**
@@ -102,7 +102,7 @@ export async function* attackedCopies(
       const place = join(folder, "attacked");
       const copy = copyVictim(victim, join(place, "copy"));
       await attack.run({ victim: copy, random: seededRandom(`${seed} ${attack.id}`) });
-      yield { suspect: suspectOf(copy, attack.withoutPin === true ? null : victim.held.policy), attack };
+      yield { suspect: suspectOf(copy, attack.reader), attack };
       rmSync(place, { recursive: true });
     }
     onProgress?.(ATTACKS.length, ATTACKS.length);

@@ -70,11 +70,11 @@ export const TAMPERINGS: readonly Tampering[] = [
     id: "regrow",
     title: "regrow the tail",
     from: ({ cut }) => cut,
-    plan: regrown,
+    plan: (entries, { cut }) => regrown(entries, cut),
     write: (file, at) => {
       // New events with salts and commitments of their own, under the links of those that stood there.
       const entries = file.readEntries();
-      const plan = regrown(planOf(entries), at).slice(at.cut);
+      const plan = regrown(planOf(entries), at.cut).slice(at.cut);
       const made = rewrite(entries.slice(0, at.cut), plan, { hash: hashOf(entries), fill: (bytes) => bytes.fill(1) });
       const put = file.db.prepare("UPDATE entries SET entry = ?, body = ?, salts = ? WHERE idx = ?");
       for (const { index, entry, body, salts } of made.entries.slice(at.cut)) {
@@ -106,9 +106,9 @@ function invented(entries: readonly PlannedEntry[], index: number): PlannedEntry
   return { body: inventEvent(`attack.invalid/invented-${index}`), scheme: "event", time: entries[index]?.time ?? "" };
 }
 
-/** The tail replaced by as many events that never happened. */
-function regrown(entries: readonly PlannedEntry[], { cut }: Positions): PlannedEntry[] {
-  return entries.map((entry, i) => (i < cut ? entry : invented(entries, i)));
+/** The entries from `first` on replaced by as many events that never happened. */
+export function regrown(entries: readonly PlannedEntry[], first: number): PlannedEntry[] {
+  return entries.map((entry, i) => (i < first ? entry : invented(entries, i)));
 }
 
 function changeBody(db: SqliteDatabase, index: number): void {

@@ -1,12 +1,16 @@
 import { copyFileSync, cpSync, mkdirSync } from "node:fs";
 import { join } from "node:path";
+import { parseVerifierKey } from "../core/note.ts";
+import { formatPolicy, parsePolicy } from "../core/policy.ts";
 import { openState } from "../keys/index.ts";
 import { logSignerFromSeed } from "../keys/local-signer.ts";
 import type { Random } from "../ledger/random.ts";
 import { seededClock, seededRandom } from "../ledger/seeded-random.ts";
 import type { Signer } from "../ledger/signer.ts";
 import { Ledger, type OpenOptions } from "../open.ts";
+import { filesystemArchive } from "../storage/archive/filesystem.ts";
 import type { SqliteDriver } from "../storage/sqlite-driver.ts";
+import { followVictim, OUTSIDE_MS, type OutsideWitness, openWitness, witnessFromSeed } from "./outside.ts";
 import { copyEvents, inventEvents, type VictimEvent } from "./victim-events.ts";
 
 /** Where things happen in a victim, all leaf indexes or sizes. Those of 300 entries stand beside. */
@@ -29,18 +33,35 @@ export interface Positions {
 export interface Held {
   /** Policy that a reader pins: log key and genesis. */
   readonly policy: string;
+  /** The same, with the witness as the quorum. */
+  readonly witnessPolicy: string;
   /** Checkpoint note of all entries, from a client's last visit. */
   readonly checkpoint: string;
+  /** Checkpoint note from the visit before. */
+  readonly olderCheckpoint: string;
   /** Receipt of one entry, made at the checkpoint before. */
   readonly receipt: string;
 }
 
-/** A ledger on disk with everything around it. All of it lies in one folder. */
-export interface Victim {
-  readonly folder: string;
+/** Where the parts of a victim lie. */
+export interface VictimPlaces {
+  /** The database. */
   readonly path: string;
+  /** State directory of the operator's machine, with the lock store in it. */
   readonly statePath: string;
-  readonly oldCopyPath: string;
+  /** Folder in which the ledger is published. */
+  readonly publishedPath: string;
+}
+
+/** A ledger on disk with everything around it. All of it lies in one folder. */
+export interface Victim extends VictimPlaces {
+  readonly folder: string;
+  /** Backups of all three from the checkpoint before. */
+  readonly old: VictimPlaces;
+  /** Folder of somebody else who follows what is published. */
+  readonly mirrorPath: string;
+  /** Somebody else, who cosigns. */
+  readonly witness: OutsideWitness;
   readonly origin: string;
   readonly at: Positions;
   readonly held: Held;
@@ -58,8 +79,6 @@ export interface VictimOptions {
   readonly source?: string;
 }
 
-const START_MS = Date.UTC(2026, 0, 1);
-
 /** Positions in a victim of `size` entries. */
 export function positionsOf(size: number): Positions {
   const at = (numerator: number, denominator: number): number => Math.floor((size * numerator) / denominator);
@@ -70,41 +89,68 @@ export function positionsOf(size: number): Positions {
 export async function buildVictim(options: VictimOptions): Promise<Victim> {
   const { folder, driver, entries, seed } = options;
   const random = seededRandom(`${seed} victim`);
-  const clock = seededClock(START_MS);
+  const clock = seededClock(OUTSIDE_MS);
   const at = positionsOf(entries);
   mkdirSync(folder);
-  const place = placeIn(folder);
+  const place = placesIn(folder);
+  const old = placesIn(join(folder, "old"));
+  mkdirSync(join(folder, "old"));
+  const mirrorPath = join(folder, "mirror");
   const signer = logSignerFromSeed("ed25519", random.fill(new Uint8Array(32)));
+  const witness = witnessFromSeed(random.fill(new Uint8Array(32)), join(folder, "witness.sqlite"));
   const origin = "attack.invalid/victim";
   const parts = { ...place, origin, signer, driver };
   const events = await eventsFor(options, random);
   // Genesis and a hold are the control events; the others come from the list.
   const take = (count: number): VictimEvent[] => events.splice(0, count);
 
-  const young = await openVictim(parts, { create: "if-missing", clock, random });
-  await appendInOrder(young, take(at.hold - 1));
-  await young.keys.placeHold("case-17", { first: 1, last: at.hold - 1, reason: "litigation" });
-  await appendInOrder(young, take(at.older - at.hold - 1));
-  const receipt = await young.prove(at.receipt);
-  const policy = young.policy();
-  await young.close();
-  copyFileSync(place.path, place.oldCopyPath);
+  const made = await openVictim(parts, { create: "if-missing", clock, random });
+  const policy = made.policy();
+  await made.close();
+  const witnessPolicy = withWitness(policy, witness);
+  const asked = openWitness({ witness, origin, policy, driver });
+  const witnesses = { policy: witnessPolicy, witnesses: [asked.client] };
+  const published = filesystemArchive(place.publishedPath);
+  try {
+    const young = await openVictim(parts, { clock, random, witnesses });
+    await appendInOrder(young, take(at.hold - 1));
+    await young.keys.placeHold("case-17", { first: 1, last: at.hold - 1, reason: "litigation" });
+    await appendInOrder(young, take(at.older - at.hold - 1));
+    const receipt = await young.prove(at.receipt);
+    const olderCheckpoint = await young.checkpoint({ until: "witnessed" });
+    await young.publish(published);
+    await young.close();
+    copyFileSync(place.path, old.path);
+    cpSync(place.statePath, old.statePath, { recursive: true });
+    cpSync(place.publishedPath, old.publishedPath, { recursive: true });
 
-  const grown = await openVictim(parts, { clock, random });
-  await appendInOrder(grown, take(at.size - at.older));
-  const checkpoint = await grown.checkpoint();
-  // Filters are built in idle time, which this ledger does not have.
-  await grown.reindex();
-  await grown.close();
-  return { ...place, folder, origin, at, held: { policy, checkpoint, receipt }, signer, driver };
+    const grown = await openVictim(parts, { clock, random, witnesses });
+    await appendInOrder(grown, take(at.size - at.older));
+    const checkpoint = await grown.checkpoint({ until: "witnessed" });
+    await grown.publish(published);
+    // Filters are built in idle time, which this ledger does not have.
+    await grown.reindex();
+    await grown.close();
+    await followVictim({ ...place, mirrorPath, held: { policy } });
+    const held = { policy, witnessPolicy, checkpoint, olderCheckpoint, receipt };
+    return { ...place, folder, old, mirrorPath, witness, origin, at, held, signer, driver };
+  } finally {
+    asked.close();
+  }
 }
 
-function placeIn(folder: string): Pick<Victim, "path" | "statePath" | "oldCopyPath"> {
+function placesIn(folder: string): VictimPlaces {
   return {
     path: join(folder, "audit.db"),
     statePath: join(folder, "state"),
-    oldCopyPath: join(folder, "old-copy.db"),
+    publishedPath: join(folder, "published"),
   };
+}
+
+/** The policy with the witness's cosignature as the quorum. */
+function withWitness(policy: string, { vkey }: OutsideWitness): string {
+  const witnesses = [{ name: "w", key: parseVerifierKey(vkey), url: null }];
+  return formatPolicy({ ...parsePolicy(policy), witnesses, quorum: "w" });
 }
 
 async function eventsFor({ entries, source, driver }: VictimOptions, random: Random): Promise<VictimEvent[]> {
@@ -118,13 +164,13 @@ async function eventsFor({ entries, source, driver }: VictimOptions, random: Ran
  */
 export function openVictim(
   victim: Pick<Victim, "path" | "statePath" | "origin" | "signer" | "driver">,
-  options: Pick<OpenOptions, "create" | "clock" | "random"> = {},
+  options: Pick<OpenOptions, "create" | "clock" | "random" | "witnesses" | "published"> = {},
 ): Promise<Ledger> {
   const { path, statePath, origin, signer, driver } = victim;
   return Ledger.open(path, {
     create: "never",
     // Timers of this clock never fire: nothing is signed or indexed but when it is asked for.
-    clock: seededClock(START_MS),
+    clock: seededClock(OUTSIDE_MS),
     ...options,
     origin,
     signer,
@@ -140,15 +186,34 @@ async function appendInOrder(ledger: Ledger, events: readonly VictimEvent[]): Pr
   await Promise.all(events.map(({ event, scheme }) => ledger.append(event, { scheme })));
 }
 
-/** The same victim in another folder: database, old copy, state directory with the lock store, which knows the new path. */
+/** The same victim in another folder, with all that lies around it; the state directories know the new path. */
 export function copyVictim(victim: Victim, folder: string): Victim {
   cpSync(victim.folder, folder, { recursive: true });
-  const copy = { ...victim, ...placeIn(folder), folder };
-  const state = openState({ dir: copy.statePath });
-  const known = state.recallPath(victim.path);
-  if (known !== undefined) {
-    state.forgetPath(victim.path);
-    state.rememberPath(copy.path, known);
-  }
+  const copy: Victim = {
+    ...victim,
+    ...placesIn(folder),
+    folder,
+    old: placesIn(join(folder, "old")),
+    mirrorPath: join(folder, "mirror"),
+    witness: { ...victim.witness, databasePath: join(folder, "witness.sqlite") },
+  };
+  for (const { statePath } of [copy, copy.old]) moveInState(statePath, victim.path, copy.path);
   return copy;
+}
+
+/** What the operator's machine has of a victim, in another folder. */
+export function copyMachine(victim: Victim, folder: string): Victim {
+  const copy: Victim = { ...victim, ...placesIn(folder) };
+  for (const part of ["path", "statePath", "publishedPath"] as const)
+    cpSync(victim[part], copy[part], { recursive: true });
+  moveInState(copy.statePath, victim.path, copy.path);
+  return copy;
+}
+
+function moveInState(dir: string, from: string, to: string): void {
+  const state = openState({ dir });
+  const known = state.recallPath(from);
+  if (known === undefined) return;
+  state.forgetPath(from);
+  state.rememberPath(to, known);
 }

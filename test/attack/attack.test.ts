@@ -4,12 +4,16 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type AttackTable, formatAttackTable, runAttacks, tamperedExports } from "../../src/attack/index.ts";
+import { openWitness } from "../../src/attack/outside.ts";
+import { attackedCopies } from "../../src/attack/run-attacks.ts";
+import { copyMachine, openVictim } from "../../src/attack/victim.ts";
 import { parsePolicy } from "../../src/core/policy.ts";
 import { generateAuthorKey, generateLogKey } from "../../src/keys/index.ts";
 import { Ledger } from "../../src/open.ts";
+import { filesystemArchive } from "../../src/storage/archive/filesystem.ts";
 
 interface Expected {
-  /** One mark per column: chain walk, signed head, full verify, boot check, held receipt, held checkpoint. */
+  /** One mark per column: chain walk, signed head, full verify, boot check, held receipt, held head, witness, mirror. */
   readonly marks: string;
   readonly weakest: string | null;
   /** Exit code of full verify. Default: 1 where it notices, else 0. */
@@ -23,46 +27,46 @@ interface Expected {
  * of entry 150, checkpoints stand at 200 and 300, and the client holds that of 300.
  */
 const EXPECTED: Readonly<Record<string, Expected>> = {
-  untouched: { marks: "······", weakest: null },
+  untouched: { marks: "········", weakest: null },
 
   // Plain writes: whoever re-hashes the bodies notices. What compares trees does not where only bodies changed, because the leaf
   // holds the commitment and not the body: the client's checkpoint is still that of this tree.
-  "edit/write": { marks: "XXX···", weakest: "chain", codes: { chain: ["commitment-mismatch"] } },
+  "edit/write": { marks: "XXX·····", weakest: "chain", codes: { chain: ["commitment-mismatch"] } },
   // The deleted row leaves a gap: entry 150 is still entry 150, so its receipt notices nothing, and the tiles still give the
   // root of the lock store. The client's checkpoint cannot be confirmed, as a tree with a gap has no root.
   "delete/write": {
-    marks: "XXX··X",
+    marks: "XXX··XXX",
     weakest: "chain",
     codes: { chain: ["entry-missing"], checkpoint: ["not-established"] },
   },
   // Here, in the next and in regrow/write the client's checkpoint notices although the checkpoint that is shown is still the
   // genuine one: `verify` compares what a client holds with the tree of the stored entries, not with another checkpoint.
-  "insert/write": { marks: "XXXXXX", weakest: "chain", codes: { checkpoint: ["expected-root"] } },
+  "insert/write": { marks: "XXXXXXXX", weakest: "chain", codes: { checkpoint: ["expected-root"] } },
   "reorder/write": {
-    marks: "XXX··X",
+    marks: "XXX··XXX",
     weakest: "chain",
     codes: { chain: ["index-mismatch", "previous-mismatch"], checkpoint: ["expected-root"] },
   },
   // Nothing in a chain says where it ends.
   "truncate/write": {
-    marks: "·XXX·X",
+    marks: "·XXX·XXX",
     weakest: "head",
     codes: { head: ["checkpoint-beyond"], boot: ["rolled-back"], checkpoint: ["expected-beyond"] },
   },
   "regrow/write": {
-    marks: "XXXX·X",
+    marks: "XXXX·XXX",
     weakest: "chain",
     codes: { chain: ["previous-mismatch"], head: ["checkpoint-root"], boot: ["forked"] },
   },
   // Genesis and the hold keep their bodies; the receipt shows the body that the client was given.
-  "rewrite/write": { marks: "XXX·X·", weakest: "chain", codes: { receipt: ["other-content"] } },
+  "rewrite/write": { marks: "XXX·X···", weakest: "chain", codes: { receipt: ["other-content"] } },
 
   // Recomputed: the chain walk notices none of the seven any more.
   ...Object.fromEntries(
     ["edit", "insert", "reorder", "rewrite"].map((id): [string, Expected] => [
       `${id}/recompute`,
       {
-        marks: "·XXXXX",
+        marks: "·XXXXXXX",
         weakest: "head",
         codes: {
           verify: ["checkpoint-root"],
@@ -74,67 +78,124 @@ const EXPECTED: Readonly<Record<string, Expected>> = {
     ]),
   ),
   "delete/recompute": {
-    marks: "·XXXXX",
+    marks: "·XXXXXXX",
     weakest: "head",
     codes: { verify: ["checkpoint-beyond", "checkpoint-root"], boot: ["rolled-back"], checkpoint: ["expected-beyond"] },
   },
   // The receipt of entry 150 says nothing about entries after it.
-  "truncate/recompute": { marks: "·XXX·X", weakest: "head", codes: { head: ["checkpoint-beyond"] } },
-  "regrow/recompute": { marks: "·XXX·X", weakest: "head", codes: { head: ["checkpoint-root"] } },
+  "truncate/recompute": { marks: "·XXX·XXX", weakest: "head", codes: { head: ["checkpoint-beyond"] } },
+  "regrow/recompute": { marks: "·XXX·XXX", weakest: "head", codes: { head: ["checkpoint-root"] } },
 
   // An older genuine checkpoint hides from the signed head what happened after it, and nothing before it.
   ...Object.fromEntries(
-    ["edit", "delete", "insert", "reorder", "rewrite"].map((id): [string, Expected] => [
+    ["edit", "insert", "reorder", "rewrite"].map((id): [string, Expected] => [
       `${id}/replay`,
-      { marks: "·XXXXX", weakest: "head", codes: { verify: ["checkpoint-root"], boot: ["forked"] } },
+      { marks: "·XXXXXXX", weakest: "head", codes: { verify: ["checkpoint-root"], boot: ["forked"] } },
     ]),
   ),
+  "delete/replay": {
+    marks: "·XXXXXXX",
+    weakest: "head",
+    codes: { verify: ["checkpoint-root"], boot: ["rolled-back"] },
+  },
   "truncate/replay": {
-    marks: "···X·X",
+    marks: "···X·XXX",
     weakest: "boot",
     codes: { boot: ["rolled-back"], checkpoint: ["expected-beyond"] },
   },
-  "regrow/replay": { marks: "···X·X", weakest: "boot", codes: { boot: ["forked"], checkpoint: ["expected-root"] } },
+  "regrow/replay": { marks: "···X·XXX", weakest: "boot", codes: { boot: ["forked"], checkpoint: ["expected-root"] } },
 
   // With the log key nothing in the ledger itself is wrong: `rewrite` keeps genesis, which the policy pins.
   ...Object.fromEntries(
     ["edit", "delete", "insert", "reorder", "rewrite"].flatMap((id): [string, Expected][] => [
-      [`${id}/key`, { marks: "···XXX", weakest: "boot" }],
-      [`${id}/lock`, { marks: "····XX", weakest: "receipt" }],
+      [`${id}/key`, { marks: "···XXXXX", weakest: "boot" }],
+      [`${id}/lock`, { marks: "····XXXX", weakest: "receipt" }],
     ]),
   ),
-  "truncate/key": { marks: "···X·X", weakest: "boot", codes: { boot: ["rolled-back"] } },
-  "regrow/key": { marks: "···X·X", weakest: "boot", codes: { boot: ["forked"] } },
-  "truncate/lock": { marks: "·····X", weakest: "checkpoint", codes: { checkpoint: ["expected-beyond"] } },
-  "regrow/lock": { marks: "·····X", weakest: "checkpoint", codes: { checkpoint: ["expected-root"] } },
+  "truncate/key": { marks: "···X·XXX", weakest: "boot", codes: { boot: ["rolled-back"] } },
+  "regrow/key": { marks: "···X·XXX", weakest: "boot", codes: { boot: ["forked"] } },
+  // The mirror is shown another history, and keeps both signed notes; the witness refuses to cosign it.
+  "truncate/lock": { marks: "·····XXX", weakest: "checkpoint", codes: { checkpoint: ["expected-beyond"] } },
+  "regrow/lock": { marks: "·····XXX", weakest: "checkpoint", codes: { checkpoint: ["expected-root"] } },
 
   // The opposite of all the others: everything holds but the link, which neither tree nor signature forces.
-  "bad-link": { marks: "X·X···", weakest: "chain", codes: { chain: ["previous-mismatch"] } },
+  // Whoever follows what is published walks the links too.
+  "bad-link": {
+    marks: "X·X····X",
+    weakest: "chain",
+    codes: { chain: ["previous-mismatch"], mirror: ["verification-failed"] },
+  },
   // To a chain and to a tree this is a legitimate erasure. The boot check stops at the control event that it cannot read.
   "vanished-control": {
-    marks: "··XX··",
+    marks: "··XX····",
     weakest: "verify",
     codes: { verify: ["control-body-missing", "derived-filter", "erasure-void"], boot: ["verification-failed"] },
   },
   // Only a reader without a pin takes the rules from the ledger: spec/policy.md 17.
-  "weakened-rules": { marks: "··X···", weakest: "verify", codes: { verify: ["rules-weakened"] } },
+  "weakened-rules": { marks: "··X·····", weakest: "verify", codes: { verify: ["rules-weakened"] } },
 
-  "old-copy": { marks: "···X·X", weakest: "boot", codes: { boot: ["rolled-back"] } },
-  "wiped": { marks: "–––XXX", weakest: "boot", exit: null, codes: { boot: ["ledger-replaced"] } },
+  // Two histories under one key. What a reader saw before the split says nothing about what came after it.
+  "same-size-fork": {
+    marks: "·····XXX",
+    weakest: "checkpoint",
+    codes: {
+      checkpoint: ["expected-root"],
+      witness: ["expected-root", "quorum-not-reached"],
+      mirror: ["expected-root", "forked"],
+    },
+  },
+  "split-view": {
+    marks: "······XX",
+    weakest: "witness",
+    codes: { witness: ["expected-root", "quorum-not-reached"], mirror: ["expected-root", "forked"] },
+  },
+
+  // Whatever was not restored with the rest remembers.
+  "old-copy": {
+    marks: "···X·XXX",
+    weakest: "boot",
+    codes: { boot: ["rolled-back"], witness: ["expected-beyond"], mirror: ["expected-beyond"] },
+  },
+  "old-lock-store": { marks: "···X····", weakest: "boot", codes: { boot: ["rolled-back"] } },
+  "old-published": { marks: "·······X", weakest: "mirror", codes: { mirror: ["rolled-back"] } },
+  // Of the three the published copy is left.
+  "old-copy-and-lock-store": { marks: "···X·XXX", weakest: "boot", codes: { boot: ["rolled-back"] } },
+  "all-old": {
+    marks: "·····XXX",
+    weakest: "checkpoint",
+    codes: { witness: ["expected-beyond"], mirror: ["expected-beyond", "rolled-back"] },
+  },
+
+  // Who asks for no cosignature does not miss one.
+  "stripped-cosignatures": { marks: "······X·", weakest: "witness", codes: { witness: ["quorum-not-reached"] } },
+  "stripped-signatures": {
+    marks: "·XXX··X·",
+    weakest: "head",
+    codes: { head: ["checkpoint-malformed"], boot: ["malformed-note"], witness: ["quorum-not-reached"] },
+  },
+  "swapped-keys": {
+    marks: "·XXX··X·",
+    weakest: "head",
+    codes: { head: ["checkpoint-signature"], boot: ["signature-invalid"], witness: ["quorum-not-reached"] },
+  },
+  // Refused as a whole: a reader who skipped the line would count the witness twice.
+  "one-witness-twice": { marks: "······X·", weakest: "witness", codes: { witness: ["malformed-policy"] } },
+
+  "wiped": { marks: "–––XXXXX", weakest: "boot", exit: null, codes: { boot: ["ledger-replaced"] } },
   "other-key": {
-    marks: "·XXXXX",
+    marks: "·XXXXXXX",
     weakest: "head",
     codes: { head: ["checkpoint-signature", "genesis-mismatch"], boot: ["ledger-replaced"] },
   },
   // Never 0: without a pin the answer is inconclusive.
-  "other-key-no-pin": { marks: "···XXX", weakest: "boot", exit: 3, codes: { checkpoint: ["checkpoint-signature"] } },
+  "other-key-no-pin": { marks: "···XXXXX", weakest: "boot", exit: 3, codes: { checkpoint: ["checkpoint-signature"] } },
 
   // Derived data fail no verdict; verify names them as needing `reindex`.
-  "id-index": { marks: "··X···", weakest: "verify", exit: 0, codes: { verify: ["derived-id"] } },
-  "filter": { marks: "··X···", weakest: "verify", exit: 0, codes: { verify: ["derived-filter"] } },
+  "id-index": { marks: "··X·····", weakest: "verify", exit: 0, codes: { verify: ["derived-id"] } },
+  "filter": { marks: "··X·····", weakest: "verify", exit: 0, codes: { verify: ["derived-filter"] } },
   // The boot check reads the root through the tile.
   "tile": {
-    marks: "··XX··",
+    marks: "··XX····",
     weakest: "verify",
     exit: 0,
     codes: { verify: ["derived-tile"], boot: ["storage-corrupt"] },
@@ -182,7 +243,16 @@ describe("the attack table", () => {
 
   it("has a row for every expected attack and no other", () => {
     expect(table.rows.map(({ id }) => id).sort()).toEqual(Object.keys(EXPECTED).sort());
-    expect(table.columns.map(({ id }) => id)).toEqual(["chain", "head", "verify", "boot", "receipt", "checkpoint"]);
+    expect(table.columns.map(({ id }) => id)).toEqual([
+      "chain",
+      "head",
+      "verify",
+      "boot",
+      "receipt",
+      "checkpoint",
+      "witness",
+      "mirror",
+    ]);
   });
 
   it.each(Object.entries(EXPECTED))("is noticed by exactly the evidence that can: %s", (id, expected) => {
@@ -227,13 +297,24 @@ describe("the attack table", () => {
 
   describe("as text", () => {
     it("keeps to the width, and to plain characters without colour", () => {
-      for (const width of [undefined, 100, 92, 80, 10]) {
+      for (const width of [undefined, 100, 86, 85, 80, 10]) {
         const text = formatAttackTable(table, width === undefined ? {} : { width });
         const longest = Math.max(...text.split("\n").map((line) => line.length));
         expect(longest).toBeLessThanOrEqual(Math.max(80, width ?? 100));
         expect(text).not.toMatch(/\u001b| \n/);
         expect(text.endsWith(".\n")).toBe(true);
       }
+    });
+
+    it("numbers the columns where their titles would leave too little room", () => {
+      const [, , titles, names] = formatAttackTable(table, { width: 86 }).split("\n");
+      expect(titles?.trim().split(/ +/)).toEqual(["chain", "signed", "full", "boot", "held", "held"]);
+      expect(names?.trim().split(/ +/)).toEqual([
+        ...["walk", "head", "verify", "check", "receipt", "head", "witness", "mirror"],
+      ]);
+      const narrow = formatAttackTable(table, { width: 85 });
+      expect(narrow.split("\n")[2]?.trim()).toBe("1   2   3   4   5   6   7   8");
+      expect(narrow).toMatch(/^8 mirror +a copy in other hands/m);
     });
 
     it("says the same with colour", () => {
@@ -245,10 +326,10 @@ describe("the attack table", () => {
     it("puts attacks of one attacker that were answered alike on one line", () => {
       const lines = formatAttackTable(table).split("\n");
       const line = (start: string): string | undefined => lines.find((text) => text.trimStart().startsWith(start));
-      expect(lines[0]).toBe("45 attacks on a ledger of 300 entries, and what noticed them");
-      expect(line("untouched")?.replaceAll(" ", "")).toBe("untouchedledger······");
-      expect(line("delete, reorder")?.replaceAll(" ", "")).toBe("delete,reorderXXX··X");
-      expect(line("another key, and a reader who pins nothing *")?.replaceAll(" ", "")).toMatch(/\*···XXX$/);
+      expect(lines[0]).toBe("55 attacks on a ledger of 300 entries, and what noticed them");
+      expect(line("untouched")?.replaceAll(" ", "")).toBe("untouchedledger········");
+      expect(line("delete, reorder")?.replaceAll(" ", "")).toBe("delete,reorderXXX··XXX");
+      expect(line("another key, to a reader without a pin *")?.replaceAll(" ", "")).toMatch(/\*···XXXXX$/);
       expect(lines.filter((text) => text.startsWith("* Not noticed"))).toHaveLength(1);
     });
 
@@ -257,12 +338,37 @@ describe("the attack table", () => {
       const text = flat(formatAttackTable(table));
       expect(text).toContain("of 14 attacks that recompute every hash without the log key, the chain walk notices 0,");
       expect(text).toContain("hashing up to a head signed by a pinned key 12.");
-      expect(text).toContain("of 14 attacks with the log key, verifying the ledger notices 0;");
-      expect(text).toContain("the lock store notices 0 of 7, and a client's checkpoint 7.");
+      expect(text).toContain("of 14 attacks with the log key, verifying the ledger notices 0.");
+      expect(text).toContain("the boot check notices 0 of 9, a client's checkpoint 8, a witness 9, a mirror 9.");
+      expect(text).toContain("of 5 backups put back, the boot check notices 3, a witness 3, a mirror 4.");
       const blind = structuredClone(table) as unknown as { rows: { notices: Record<string, { noticed: boolean }> }[] };
       for (const row of blind.rows) row.notices.checkpoint = { noticed: false };
-      expect(flat(formatAttackTable(blind as unknown as AttackTable))).toContain("and a client's checkpoint 0.");
+      expect(flat(formatAttackTable(blind as unknown as AttackTable))).toContain("a client's checkpoint 0,");
     });
+  });
+});
+
+describe("a ledger restored with everything around it", () => {
+  it("opens, unless its witness is asked what it saw", async () => {
+    let met = false;
+    for await (const { suspect, attack } of attackedCopies({ dir: temporary })) {
+      if (attack.id !== "all-old") continue;
+      met = true;
+      const published = filesystemArchive(suspect.publishedPath);
+      const machine = copyMachine(suspect, `${suspect.folder}-asked`);
+      const alone = await openVictim(copyMachine(suspect, `${suspect.folder}-alone`), { published });
+      expect(alone.appendProblem).toBe(null);
+      await alone.close();
+      const { client, close } = openWitness({ ...suspect, policy: suspect.held.policy });
+      const witnesses = { policy: suspect.held.witnessPolicy, witnesses: [client] };
+      await expect(openVictim(machine, { published, witnesses })).rejects.toMatchObject({
+        code: "rolled-back",
+        message: expect.stringContaining("witness w"),
+      });
+      close();
+    }
+    expect(met).toBe(true);
+    expectNothingLeft();
   });
 });
 
