@@ -17,6 +17,7 @@ const POLICIES = {
   alone: policy(...ALONE),
   witnessed: policy(...WITNESSED, `#tallystick genesis ${GENESIS_LEAF}`),
   "two of three": policy(`log ${log.vkey}`, `witness w1 ${w1.vkey}`, `witness w2 ${w2.vkey}`, `witness w3 ${w3.vkey}`, "group most 2 w1 w2 w3", "quorum most"),
+  "two operators": policy(`log ${log.vkey}`, `witness w1 ${w1.vkey}`, `witness w2 ${w2.vkey}`, `witness w3 ${w3.vkey}`, "group most 2 w1 w2 w3", "quorum most", "#tallystick operator acme w1 w2"),
   "another genesis": policy(...ALONE, `#tallystick genesis ${"ab".repeat(32)}`),
   "another key": policy(`log ${log3.vkey}`, "quorum none"),
   elsewhere: policy(`log ${elsewhere.vkey}`, "quorum none"),
@@ -29,7 +30,7 @@ const POLICIES = {
   "authors required": policy(...ALONE, `${AUTHOR} 0 -`, "#tallystick require-signature"),
   "signatures required": policy(...ALONE, "#tallystick require-signature"),
 };
-const NAMES_QUORUM = new Set(["witnessed", "two of three"]);
+const NAMES_QUORUM = new Set(["witnessed", "two of three", "two operators"]);
 
 // --- expectations
 
@@ -485,6 +486,8 @@ rule("an erased counter", [genesis(), author(), counting("a", 1), counting("b", 
   rule("a witness by ML-DSA-44 that states no time", rows, [], { name, signers: [log, [w1, at], [w3, 0]] });
   rule("the same witness twice", rows, [], { name, signers: [log, [w1, at], [w1, at + 1]] });
   rule("witnesses but no log", rows, ["checkpoint-signature"], { name, signers: [[w1, at], [w2, at]] });
+  rule("two witnesses of one operator", rows, [], { name: "two operators", signers: [log, [w1, at], [w2, at]] });
+  rule("two operators", rows, [], { name: "two operators", signers: [log, [w1, at], [w2, at], [w3, at]], ...W });
   const ledger = new Forge(ORIGIN, rows);
   const stranger = ledger.note([log]).replace("\n\n", "\n\n— stranger AAAAAAA=\n");
   add("a line of an unknown key", ledger.export({ note: stranger }), "alone");

@@ -2021,6 +2021,8 @@ class Policies(unittest.TestCase):
         self.assertEqual([policy.satisfied(s) for s in ({"w0"}, {"w0", "w2"}, {"w3", "w0"}, set())], [False, True, False, False])
         policy = v.Policy.parse((text % "b").encode())
         self.assertEqual([policy.satisfied(s) for s in ({"w0"}, {"w0", "w2"}, {"w3"}, set())], [False, True, True, False])
+        policy = v.Policy.parse((text % "a" + "#tallystick operator one w0 w2\n").encode())
+        self.assertEqual([policy.satisfied(s) for s in ({"w0", "w2"}, {"w0", "w1"}, {"w0", "w1", "w2"})], [False, True, True])
         text = "log %s\n" % LOG.vkey(ORIGIN, 1) + "".join("witness w%d %s\n" % (i, k.vkey("w%d" % i, 4)) for i, k in enumerate(keys)) + "group a 2 w0 w1 w2\nquorum a\n"
         ledger = Ledger()
         times = {0: 500, 1: 300, 2: 400}
@@ -2035,7 +2037,14 @@ class Policies(unittest.TestCase):
         log, witness = LOG.vkey(ORIGIN, 1), WITNESS.vkey(WNAME, 4)
         base = "log %s\n" % log
         author = "#tallystick author ed25519 %s " % b64(ALICE.spki)
-        for text in ("", "\n", base, "quorum none\n", base + "quorum none", base + "quorum none\r\n", base + "quorum none\nquorum none\n", base + "quorum w\n",
+        two = base + "witness w %s\nwitness x %s\ngroup g any w\ngroup h any x g\nquorum h\n" % (witness, WITNESS2.vkey("x", 4))
+        v.Policy.parse((two + "#tallystick operator o x\n#tallystick operator p w\n").encode())
+        pair = two.replace("group g any w\ngroup h any x g", "group h %s x w")
+        v.Policy.parse((pair % "any" + "#tallystick operator o x w\n").encode())
+        for text in (pair % "all" + "#tallystick operator o x w\n", two + "#tallystick operator o x w\n", two + "#tallystick operator o\n", two + "#tallystick operator w x\n",
+                     two + "#tallystick operator g x\n", two + "#tallystick operator o g\n", two + "#tallystick operator o y\n", two + "#tallystick operator o x x\n",
+                     two + "#tallystick operator o x\n#tallystick operator o w\n", two + "#tallystick operator o x\n#tallystick operator p x\n",
+                     "", "\n", base, "quorum none\n", base + "quorum none", base + "quorum none\r\n", base + "quorum none\nquorum none\n", base + "quorum w\n",
                      base + "quorum none x\n", "log\nquorum none\n", "log a b c\nquorum none\n", "log %s\nquorum none\n" % witness, base + base + "quorum none\n",
                      base + "witness none %s\nquorum none\n" % witness, base + "witness w %s\nwitness w %s\nquorum none\n" % (witness, WITNESS2.vkey("x", 4)),
                      base + "witness w %s\nquorum none\n" % log, base + "witness w %s\nquorum none\n" % LOG.vkey("x", 4), base + "witness w %s\nquorum none\n" % WITNESS.vkey(ORIGIN, 4),

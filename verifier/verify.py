@@ -1044,6 +1044,7 @@ class Policy:
         self.witnesses = {}          # witness name: VKey
         self.order = []              # (group name, k, members) as defined
         self.quorum = None           # name, or "none"
+        self.operators = {}          # witness name: operator name
         self.genesis = None
         self.ranges = {}             # vkey text: (min, max or None)
         self.require_all = []
@@ -1185,6 +1186,13 @@ class Policy:
             if key.key_id in self.authors:
                 raise Refused("a key in two author lines")
             self.authors[key.key_id] = Author(key, actor, first, until)
+        elif word == "operator":
+            if len(rest) < 2 or rest[0] in self.operators.values():
+                raise Refused("directive operator")
+            for witness in rest[1:]:
+                if witness in self.operators:
+                    raise Refused("a witness of two operators, or twice of one")
+                self.operators[witness] = rest[0]
         elif word == "require-signature":
             if rest or self.require_signature:
                 raise Refused("directive require-signature")
@@ -1214,6 +1222,20 @@ class Policy:
         for author in self.authors.values():
             if author.key.raw in raws:
                 raise Refused("an author key is a log or witness key")
+        places = {}
+        group_of = {member: name for name, _, members in self.order for member in members}
+        for witness, operator in self.operators.items():
+            if witness not in self.witnesses or operator in self._names:
+                raise Refused("operator: no witness, or the name of a witness or group")
+            if witness in group_of and places.setdefault(operator, group_of[witness]) != group_of[witness]:
+                raise Refused("operator: witnesses in several groups")
+        for name, k, members in self.order:
+            if k > self._operators(members):
+                raise Refused("group: k is more than its operators")
+
+    def _operators(self, members):
+        """How many members count: those of one operator once (policy.md 19)."""
+        return len({self.operators.get(member, member) for member in members})
 
     def valid_for(self, vkey, size):
         low, high = self.ranges.get(vkey.text, (0, None))
@@ -1223,7 +1245,7 @@ class Policy:
         """Do these witness names satisfy the quorum?"""
         value = {name: name in cosigned for name in self.witnesses}
         for name, k, members in self.order:
-            value[name] = sum(value[member] for member in members) >= k
+            value[name] = self._operators(m for m in members if value[m]) >= k
         return value[self.quorum]
 
 
@@ -2079,7 +2101,9 @@ def outside_verdicts(report, policy, acceptance):
         report.set("time", "notEstablished", why)
     elif acceptance.quorum:
         names = ", ".join(show(n, 60) for n in acceptance.witnesses)
-        report.set("independence", "pass", "the quorum is reached; cosigned by " + names)
+        operators = sorted({policy.operators.get(n, n) for n in acceptance.witnesses})
+        report.set("independence", "pass", "the quorum is reached; cosigned by %s; operators: %s" % (
+            names, ", ".join(show(n, 60) for n in operators)))
         report.set("time", "pass", "existed before %s, by the clocks of the witnesses"
                    % ((utc(acceptance.time) or "second %d" % acceptance.time) + ("Z" if utc(acceptance.time) else "")))
     else:

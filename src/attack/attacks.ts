@@ -1,13 +1,16 @@
 import { cpSync, rmSync, writeFileSync } from "node:fs";
 import { canonicalize } from "../core/canonical-json.ts";
 import { parseCheckpoint } from "../core/checkpoint.ts";
+import { encodeUtf8 } from "../core/encoding.ts";
 import { leafHashHex, parseEntry } from "../core/entry.ts";
 import { isTallystickError } from "../core/errors.ts";
 import { parseEvent } from "../core/event.ts";
+import { sha256 } from "../core/hash.ts";
 import {
   cosignNote,
   formatNote,
   formatSignatureLine,
+  formatVerifierKey,
   type NoteSignature,
   parseNote,
   type SignedNote,
@@ -21,6 +24,7 @@ import { vkeyOf } from "../ledger/genesis.ts";
 import { publishLedger } from "../ledger/publish.ts";
 import type { Random } from "../ledger/random.ts";
 import { RightEdge } from "../ledger/right-edge.ts";
+import type { Signer } from "../ledger/signer.ts";
 import type { StoredCheckpoint } from "../ledger/storage.ts";
 import { filesystemArchive } from "../storage/archive/filesystem.ts";
 import { sqliteLockStore } from "../storage/lock-store/sqlite.ts";
@@ -314,6 +318,28 @@ async function signWithOwnKey({ text, signatures }: SignedNote, { victim, random
   return formatNote(text, lines);
 }
 
+/** A second key of the same witness's operator, and one of somebody else: derived from nothing but a name. */
+function keyNamed(name: string): { readonly signer: Signer; readonly vkey: string } {
+  const signer = logSignerFromSeed("ed25519", sha256(encodeUtf8(name)));
+  return { signer, vkey: formatVerifierKey({ name, type: 4, publicKey: signer.publicKey }) };
+}
+const SECOND_KEY = "witness.invalid/w-second";
+const SOMEBODY_ELSE = "elsewhere.invalid/w";
+
+/** Two of three, two of which one operator runs; the policy says so. */
+function withOperators(policy: string): string {
+  const lines = [
+    ...[`witness second ${keyNamed(SECOND_KEY).vkey}`, `witness elsewhere ${keyNamed(SOMEBODY_ELSE).vkey}`],
+    ...["group most 2 w second elsewhere", "quorum most", "#tallystick operator one w second"],
+  ];
+  return policy.replace(/^quorum .*$/m, lines.join("\n"));
+}
+
+async function cosignAgain({ text, signatures }: SignedNote): Promise<string> {
+  const line = await cosignNote(text, SECOND_KEY, keyNamed(SECOND_KEY).signer, { time: OUTSIDE_MS / 1_000 });
+  return formatNote(text, [...signatures.map((signature) => signature.line), line]);
+}
+
 /** The policy as somebody would write it who wants one witness to make a quorum of two. */
 function withWitnessTwice(policy: string, { vkey }: OutsideWitness): string {
   const lines = [`witness other ${vkey}`, "group both all w other", "quorum both"];
@@ -426,6 +452,13 @@ const OTHERS: readonly Attack[] = [
     reader: { witnessPolicy: ({ held, witness }) => withWitnessTwice(held.witnessPolicy, witness) },
     // The policy that the operator hands out is the attack; the ledger is as it was.
     run: () => {},
+  },
+  {
+    id: "one-operator-twice",
+    attacker: "signatures",
+    title: "one operator with two witness keys",
+    reader: { witnessPolicy: ({ held }) => withOperators(held.witnessPolicy) },
+    run: (prey) => tamper(prey, (file) => changeNotes(file, cosignAgain)),
   },
   {
     id: "id-index",

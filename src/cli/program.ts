@@ -410,7 +410,12 @@ function addWitnessCommands(program: Command, add: Add): void {
     .requiredOption("--url <url>", "where it is reached")
     .requiredOption("--key <vkey>", "its key, from its operator")
     .option("--name <name>", "its name in the policy (default: that of the key)")
-    .option("--quorum <n>", "how many witnesses are enough (default: a majority)", wholeNumber("a count from 1", 1));
+    .option("--operator <name>", "who runs it: the witnesses of one operator count once")
+    .option(
+      "--quorum <n>",
+      "how many are enough, counted by operator (default: a majority)",
+      wholeNumber("a count from 1", 1),
+    );
   add(
     witness,
     "list",

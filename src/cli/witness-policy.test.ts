@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 import { formatVerifierKey, parseVerifierKey, type VerifierKey } from "../core/note.ts";
 import { formatPolicy, type Policy, type PolicyParts, parsePolicy } from "../core/policy.ts";
 import { generateLogKey } from "../keys/index.ts";
-import { addWitness, majorityOf, quorumOf } from "./witness-policy.ts";
+import { addWitness, majorityOf, quorumOf, quorumText } from "./witness-policy.ts";
 
 const keyOf = (name: string, type: 1 | 4): VerifierKey =>
   parseVerifierKey(formatVerifierKey({ name, type, publicKey: generateLogKey().publicKey }));
@@ -10,7 +10,11 @@ const keyOf = (name: string, type: 1 | 4): VerifierKey =>
 const log = keyOf("log.test/a", 1);
 const first = (parts: Partial<PolicyParts> = {}): Policy =>
   parsePolicy(formatPolicy({ logKeys: [log], genesis: "ab".repeat(32), ...parts }));
-const add = (policy: Policy, name: string, more: { quorum?: number; key?: VerifierKey; url?: string } = {}): Policy =>
+const add = (
+  policy: Policy,
+  name: string,
+  more: { quorum?: number; operator?: string; key?: VerifierKey; url?: string } = {},
+): Policy =>
   parsePolicy(addWitness(policy, { name, key: keyOf(`${name}.test`, 4), url: `http://${name}.test`, ...more }));
 
 describe("a witness more", () => {
@@ -61,6 +65,29 @@ describe("a witness more", () => {
     expect(quorumOf(add(single, "d"))).toEqual({ name: "witnesses", threshold: 2, members: ["a", "d"] });
     const taken = first({ witnesses: [{ ...a, name: "witnesses" }], quorum: "none" });
     expect(quorumOf(add(taken, "d"))).toEqual({ name: "witnesses-2", threshold: 1, members: ["d"] });
+  });
+
+  it("counts once with the others of its operator, in the majority and in a number that was chosen", () => {
+    const one = add(first(), "a", { operator: "acme" });
+    const two = add(one, "b", { operator: "acme" });
+    expect(two.operators).toEqual([{ name: "acme", witnesses: ["a", "b"] }]);
+    expect(quorumOf(two)).toMatchObject({ threshold: 1, members: ["a", "b"] });
+    expect(quorumText(two, quorumOf(two)!)).toBe("1 of 1 operators: acme (a, b)");
+    const three = add(two, "c");
+    expect(quorumOf(three)).toMatchObject({ threshold: 2, members: ["a", "b", "c"] });
+    expect(quorumText(three, quorumOf(three)!)).toBe("2 of 2 operators: acme (a, b), c");
+    expect(() => add(three, "d", { operator: "acme", quorum: 3 })).toThrow(
+      "to be 1 to 2, the number of their operators",
+    );
+    expect(() => add(three, "d", { operator: "c" })).toThrow("operator: c is the name of a witness or group");
+    const key = two.witnesses[1]!.key;
+    const moved = add(three, "b", { key, operator: "other" });
+    expect(moved.operators).toEqual([
+      { name: "acme", witnesses: ["a"] },
+      { name: "other", witnesses: ["b"] },
+    ]);
+    expect(quorumOf(moved)).toMatchObject({ threshold: 2 });
+    expect(quorumOf(add(three, "a", { key: three.witnesses[0]!.key }))).toEqual(quorumOf(three));
   });
 
   it("moves when it is added again with its key and name", () => {

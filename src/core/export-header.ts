@@ -85,6 +85,7 @@ export function selfAssertedPolicy(genesis: GenesisPayload): Policy {
     witnesses: [],
     groups: [],
     quorum: "none",
+    operators: [],
     genesis: null,
     keyRanges: [],
     requireAll: [],

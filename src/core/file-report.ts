@@ -1,5 +1,5 @@
 import type { FindingList } from "./finding-list.ts";
-import type { Policy, VerifiedCheckpoint } from "./policy.ts";
+import { operatorsOf, type Policy, type VerifiedCheckpoint } from "./policy.ts";
 import {
   FINDING_CODES,
   type Finding,
@@ -77,10 +77,30 @@ export function independenceOf(policy: Policy | null, accepted: VerifiedCheckpoi
   if (accepted === null) return verdict("notEstablished", "the checkpoint is not accepted");
   if (policy.quorum === "none")
     return verdict("notEstablished", "nobody outside vouches: the policy asks for no witnesses");
-  const names = accepted.witnesses.map((witness) => witness.name).join(", ");
+  const names = accepted.witnesses.map((witness) => witness.name);
   return accepted.quorum
-    ? verdict("pass", `witnesses of the policy cosigned the checkpoint: ${names}`)
-    : verdict("notEstablished", `the witnesses that cosigned are no quorum: ${names === "" ? "none" : names}`);
+    ? verdict("pass", `the checkpoint was cosigned by ${whoOf(policy, names)}`, unknownOperators(policy, names))
+    : verdict(
+        "notEstablished",
+        `the witnesses that cosigned are no quorum: ${names.length === 0 ? "none" : whoOf(policy, names)}`,
+      );
+}
+
+/** Who is relied upon, counted by operator: `2 operators: acme (w1, w2), w3`. */
+export function whoOf(policy: Policy, witnessNames: readonly string[]): string {
+  const operators = operatorsOf(policy, witnessNames);
+  const each = operators.map(({ name, witnesses }) =>
+    witnesses.join() === name ? name : `${name} (${witnesses.join(", ")})`,
+  );
+  return operators.length === 1 ? `${each}` : `${operators.length} operators: ${each.join(", ")}`;
+}
+
+/** Two witnesses that the policy says nothing of may be one person's. */
+export function unknownOperators(policy: Policy, witnessNames: readonly string[]): string[] {
+  const own = operatorsOf(policy, witnessNames).filter(({ name, witnesses }) => witnesses.includes(name));
+  if (witnessNames.length < 2 || own.length === 0) return [];
+  const names = own.map(({ name }) => name).join(", ");
+  return [`who runs ${names}: the policy names no operator of theirs, so each counts for itself`];
 }
 
 export function timeOf(accepted: VerifiedCheckpoint | null): Verdict {

@@ -122,9 +122,12 @@ export {
   verifyNote,
 } from "./note.ts";
 export {
+  countOperators,
   formatPolicy,
+  operatorsOf,
   type Policy,
   type PolicyAuthor,
+  type PolicyOperator,
   type PolicyParts,
   parsePolicy,
   quorumReached,

@@ -13,7 +13,15 @@ import {
   signNote,
   spkiOfVerifierKey,
 } from "./note.ts";
-import { formatPolicy, logKeysAt, type Policy, parsePolicy, quorumReached, verifyCheckpoint } from "./policy.ts";
+import {
+  formatPolicy,
+  logKeysAt,
+  operatorsOf,
+  type Policy,
+  parsePolicy,
+  quorumReached,
+  verifyCheckpoint,
+} from "./policy.ts";
 
 const ORIGIN = "example.com/audit";
 const signers = new Map<string, NoteSigner>();
@@ -78,6 +86,7 @@ describe("policies", () => {
         { name: "top", threshold: 1, members: ["two", "w3"] },
       ],
       quorum: "top",
+      operators: [],
       genesis: null,
       keyRanges: [],
       requireAll: [],
@@ -97,14 +106,18 @@ describe("policies", () => {
         `#tallystick author ed25519 ${spki} "Alice  \u00c9 \\"x\\"\\t" 3 -`,
         `#tallystick author ed25519 ${authorSpki("bob")}   "bob"   0\t0`,
         "#tallystick require-signature",
+        "#tallystick operator acme w2 w1",
         "# tallystick is a comment here, and so is #tallystick",
         `log ${LOG.vkey}`,
         `log ${LOG_2.vkey}`,
         `log ${LOG_PQ.vkey}`,
+        `witness w1 ${W1.vkey}`,
+        `witness w2 ${W2.vkey}`,
         "quorum none",
       ),
     );
     expect(policy).toMatchObject({
+      operators: [{ name: "acme", witnesses: ["w2", "w1"] }],
       genesis: GENESIS,
       keyRanges: [
         { key: LOG, minSize: 0, maxSize: 100 },
@@ -241,6 +254,38 @@ describe("policies that are refused", () => {
     "one name for witness and group": [
       [...BASE, witness("w"), "group w any w"],
       "policy line 4: the name w is defined twice",
+    ],
+    "an operator without witnesses": [
+      [...BASE, "#tallystick operator acme"],
+      "policy line 3: operator: wrong number of items, got 1",
+    ],
+    "an operator of unknown witnesses": [
+      [...BASE, witness("w1"), "#tallystick operator acme w1 w2"],
+      "policy: operator: w2 is no witness",
+    ],
+    "an operator of a group": [
+      [...BASE, witness("w1"), "group g any w1", "#tallystick operator acme g"],
+      "policy: operator: g is no witness",
+    ],
+    "an operator named like a witness": [
+      [...BASE, witness("w1"), witness("w2", W2), "#tallystick operator w2 w1"],
+      "policy: operator: w2 is the name of a witness or group",
+    ],
+    "an operator that is defined twice": [
+      [...BASE, witness("w1"), witness("w2", W2), "#tallystick operator a w1", "#tallystick operator a w2"],
+      "policy line 6: operator: a is defined twice",
+    ],
+    "a witness of two operators": [
+      [...BASE, witness("w1"), "#tallystick operator a w1", "#tallystick operator b w1"],
+      "policy line 5: operator: w1 is named twice",
+    ],
+    "an operator in two groups": [
+      [...BASE, witness("w1"), witness("w2", W2), "group g any w1", "group h any w2 g", "#tallystick operator a w1 w2"],
+      "policy: operator: the witnesses of a are members of several groups",
+    ],
+    "a group of more than its operators": [
+      [...BASE, witness("w1"), witness("w2", W2), "group g all w1 w2", "#tallystick operator a w1 w2"],
+      "policy: group: g asks for 2, but its members are of 1 operators",
     ],
     "a group without members": [[...BASE, "group g all"], "policy line 3: group: wrong number of items, got 2"],
     "a group of unknown members": [
@@ -475,6 +520,8 @@ describe("a policy that was parsed", () => {
           witnesses,
           groups: [{ name: groupName, threshold: random.threshold, members: names.slice(0, 2) }],
           quorum,
+          operators:
+            random.threshold === 1 ? [{ name: "one operator".replace(" ", "~"), witnesses: names.slice(0, 2) }] : [],
           genesis: random.genesis,
           keyRanges: random.range === null ? [] : [{ key: LOG_2, minSize: random.range[0], maxSize: random.range[1] }],
           requireAll: random.required,
@@ -492,6 +539,7 @@ describe("a policy that was parsed", () => {
         expect(policy.authors.map(({ actor }) => actor)).toEqual(random.actors);
         expect(policy.requireAll).toEqual(random.required);
         expect(policy.quorum).toBe(quorum);
+        expect(policy.operators).toHaveLength(2 - random.threshold);
         expect(formatPolicy(policy)).toBe(text);
         expect(parsePolicy(formatPolicy(policy))).toEqual(policy);
       }),
@@ -604,6 +652,45 @@ describe("quorum", () => {
       "w1 w3",
       "w2 w3",
       "w1 w2 w3",
+    ]);
+  });
+
+  it("counts the witnesses of one operator once, wherever the directive stands", () => {
+    const group = "group g 2 w1 w2 w3";
+    for (const policy of [
+      policyOf(group, "quorum g", "#tallystick operator acme w1 w2"),
+      parsePolicy(lines("#tallystick operator acme w1 w2", formatPolicy(policyOf(group, "quorum g")).trimEnd())),
+    ])
+      expect(reached(policy)).toEqual(["w1 w3", "w2 w3", "w1 w2 w3"]);
+    const nested = policyOf(
+      ...["group inner any w1 w2", "group outer all inner w3", "quorum outer", "#tallystick operator acme w1 w2"],
+    );
+    expect(reached(nested)).toEqual(["w1 w3", "w2 w3", "w1 w2 w3"]);
+    const alone = policyOf("group g any w1 w2", "quorum g", "#tallystick operator acme w1 w2");
+    expect(reached(alone)).toEqual(["w1", "w2", "w1 w2", "w1 w3", "w2 w3", "w1 w2 w3"]);
+  });
+
+  it("is never reached by operators where it is not by witnesses", () => {
+    const operator = fc.constantFrom("", "x", "y");
+    fc.assert(
+      fc.property(fc.tuple(operator, operator, operator), fc.integer({ min: 1, max: 3 }), (owners, threshold) => {
+        const plain = policyOf(`group g ${threshold} w1 w2 w3`, "quorum g");
+        const operators = ["x", "y"]
+          .map((name) => ({ name, witnesses: ["w1", "w2", "w3"].filter((_, i) => owners[i] === name) }))
+          .filter(({ witnesses }) => witnesses.length > 0);
+        const counted = { ...plain, operators };
+        const asked = new Set(reached(plain));
+        expect(reached(counted).filter((names) => !asked.has(names))).toEqual([]);
+      }),
+      { seed: 20, numRuns: 60 },
+    );
+  });
+
+  it("names who is relied upon by operator", () => {
+    const policy = policyOf("group g 2 w1 w2 w3", "quorum g", "#tallystick operator acme w3 w1");
+    expect(operatorsOf(policy, ["w1", "w2", "w3"])).toEqual([
+      { name: "acme", witnesses: ["w1", "w3"] },
+      { name: "w2", witnesses: ["w2"] },
     ]);
   });
 

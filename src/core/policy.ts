@@ -30,6 +30,8 @@ export interface Policy {
   readonly groups: readonly PolicyGroup[];
   /** Witness or group whose cosigning is asked for, or `none`. */
   readonly quorum: string;
+  /** Who runs which witnesses: they count once for their group. A witness of no operator here is one of its own. */
+  readonly operators: readonly PolicyOperator[];
   /** Hex leaf hash of entry 0; null: not pinned. */
   readonly genesis: string | null;
   /** Log keys that are valid for some tree sizes only; the others are for all. */
@@ -55,6 +57,12 @@ export interface PolicyGroup {
   readonly threshold: number;
   /** Names of witnesses and groups. */
   readonly members: readonly string[];
+}
+
+export interface PolicyOperator {
+  readonly name: string;
+  /** Names of witnesses, at least one; those that are members of a group are members of one group. */
+  readonly witnesses: readonly string[];
 }
 
 export interface PolicyKeyRange {
@@ -142,6 +150,8 @@ export function formatPolicy(parts: PolicyParts): string {
   for (const { name, threshold, members } of groups)
     lines.push(joinItems("group", name, String(threshold), ...members));
   lines.push(joinItems("quorum", quorum));
+  for (const { name, witnesses } of parts.operators ?? [])
+    lines.push(joinItems(DIRECTIVE, "operator", name, ...witnesses));
   if (parts.genesis !== undefined && parts.genesis !== null) lines.push(joinItems(DIRECTIVE, "genesis", parts.genesis));
   for (const { key, minSize, maxSize } of parts.keyRanges ?? []) {
     lines.push(joinItems(DIRECTIVE, "key", key.vkey, String(minSize), String(maxSize ?? "-")));
@@ -168,18 +178,48 @@ export function logKeysAt(policy: Policy, size: number): VerifierKey[] {
   });
 }
 
-/** Whether the named witnesses of the policy satisfy its quorum. C2SP tlog-policy. */
+/** Whether the named witnesses of the policy satisfy its quorum, those of one operator counted once. spec/policy.md 9, 19. */
 export function quorumReached(policy: Policy, witnessNames: ReadonlySet<string>): boolean {
   if (policy.quorum === NO_QUORUM) return true;
   const satisfied = new Set<string>();
   for (const { name } of policy.witnesses) if (witnessNames.has(name)) satisfied.add(name);
   // Members are defined before the groups that name them, so one pass in order decides every group.
   for (const { name, threshold, members } of policy.groups) {
-    let count = 0;
-    for (const member of members) if (satisfied.has(member)) count++;
-    if (count >= threshold) satisfied.add(name);
+    if (
+      countOperators(
+        policy,
+        members.filter((member) => satisfied.has(member)),
+      ) >= threshold
+    )
+      satisfied.add(name);
   }
   return satisfied.has(policy.quorum);
+}
+
+/** How many members of a group count: all of one operator once, and each group once. */
+export function countOperators({ operators }: Pick<Policy, "operators">, members: readonly string[]): number {
+  if (operators.length === 0) return members.length;
+  const operatorOf = new Map(operators.flatMap(({ name, witnesses }) => witnesses.map((witness) => [witness, name])));
+  // No operator has the name of a witness or group.
+  return new Set(members.map((member) => operatorOf.get(member) ?? member)).size;
+}
+
+/**
+ * Who stands behind these witnesses of the policy: each operator with those it runs, in the order of the names. A witness that no
+ * operator names stands for itself.
+ */
+export function operatorsOf(
+  { operators }: Pick<Policy, "operators">,
+  witnessNames: readonly string[],
+): PolicyOperator[] {
+  const known = new Map<string, string[]>();
+  for (const witness of witnessNames) {
+    const name = operators.find(({ witnesses }) => witnesses.includes(witness))?.name ?? witness;
+    const run = known.get(name);
+    if (run === undefined) known.set(name, [witness]);
+    else run.push(witness);
+  }
+  return [...known].map(([name, witnesses]) => ({ name, witnesses }));
 }
 
 /**
@@ -252,6 +292,10 @@ class Draft {
   readonly witnesses: PolicyWitness[] = [];
   readonly groups: PolicyGroup[] = [];
   quorum: string | null = null;
+  readonly operators: PolicyOperator[] = [];
+  readonly operatorNames = new Set<string>();
+  /** Witnesses that an operator names. */
+  readonly operated = new Set<string>();
   genesis: string | null = null;
   readonly keyRanges: { vkey: string; minSize: number; maxSize: number | null }[] = [];
   requireAll: readonly string[] = [];
@@ -304,8 +348,28 @@ class Draft {
       maxSize,
     }));
     const requireAll = this.requireAll.map((vkey) => logKeyOf(vkey, "require-all"));
-    const lines = { logKeys, logUrls, witnesses, groups, quorum };
+    this.checkOperators();
+    const lines = { logKeys, logUrls, witnesses, groups, quorum, operators: this.operators };
     return { origin: first.name, ...lines, genesis, keyRanges, requireAll, authors, requireSignature };
+  }
+
+  /** One operator counts once in one place, and every group can be satisfied. */
+  private checkOperators(): void {
+    const { operators, groups } = this;
+    const isWitness = new Set(this.witnesses.map(({ name }) => name));
+    const groupOf = new Map(groups.flatMap(({ name, members }) => members.map((member) => [member, name] as const)));
+    for (const { name, witnesses } of operators) {
+      if (this.names.has(name)) throw malformed(`policy: operator: ${name} is the name of a witness or group`);
+      const unknown = witnesses.find((witness) => !isWitness.has(witness));
+      if (unknown !== undefined) throw malformed(`policy: operator: ${unknown} is no witness`);
+      const places = new Set(witnesses.map((witness) => groupOf.get(witness)).filter((group) => group !== undefined));
+      if (places.size > 1) throw malformed(`policy: operator: the witnesses of ${name} are members of several groups`);
+    }
+    for (const { name, threshold, members } of groups) {
+      const count = countOperators({ operators }, members);
+      if (threshold > count)
+        throw malformed(`policy: group: ${name} asks for ${threshold}, but its members are of ${count} operators`);
+    }
   }
 }
 
@@ -320,6 +384,7 @@ const LINES: Readonly<
 };
 
 const DIRECTIVES: typeof LINES = {
+  operator: { items: [2, Number.POSITIVE_INFINITY], read: readOperator },
   genesis: { items: [1, 1], read: readGenesis },
   key: { items: [3, 3], read: readKeyRange },
   "require-all": { items: [1, Number.POSITIVE_INFINITY], read: readRequireAll },
@@ -389,6 +454,12 @@ function readQuorum(draft: Draft, [name]: readonly string[]): void {
   if (draft.quorum !== null) throw malformed("quorum: expected one such line");
   if (name !== NO_QUORUM && !draft.names.has(name as string)) throw malformed(`quorum: ${name} is not defined before`);
   draft.quorum = name as string;
+}
+
+function readOperator(draft: Draft, [name, ...witnesses]: readonly string[]): void {
+  addOnce(draft.operatorNames, name as string, `operator: ${name} is defined twice`);
+  for (const witness of witnesses) addOnce(draft.operated, witness, `operator: ${witness} is named twice`);
+  draft.operators.push({ name: name as string, witnesses });
 }
 
 function readGenesis(draft: Draft, [leaf]: readonly string[]): void {

@@ -94,7 +94,7 @@ describe("reportReceipt", () => {
     const witnessed = await reportReceipt(receipt, pinning("witnessed"));
     expect(witnessed).toMatchObject({ origin: "example.com/audit", range: [1, 1], kind: "receipt", conclusive: true });
     expect(witnessed.summary).toBe("entry 1 of example.com/audit is in the signed log, as it is shown");
-    expect(witnessed.verdicts.independence.basis).toBe("witnesses of the policy cosigned the checkpoint: w1");
+    expect(witnessed.verdicts.independence.basis).toBe("the checkpoint was cosigned by w1");
     expect(witnessed.verdicts.time.basis).toBe("existed before 2026-01-02T03:05:00.000Z, says a quorum of witnesses");
     const alone = await reportReceipt(receipt, pinning("nobody outside"));
     expect(alone.verdicts.independence.basis).toBe("nobody outside vouches: the policy asks for no witnesses");

@@ -1,3 +1,4 @@
+import { unknownOperators, whoOf } from "../core/file-report.ts";
 import type { FindingList } from "../core/finding-list.ts";
 import type { LedgerState } from "../core/ledger-state.ts";
 import type { Policy } from "../core/policy.ts";
@@ -180,12 +181,13 @@ function independenceOf({ latest, witnessed, policy, held, size }: Evidence): Ve
   const own = held.filter(({ source }) => source === "expect" || source === "lastSeen").map((known) => known.size);
   if (policy !== null && policy.quorum !== "none") {
     if (witnessed !== null) {
-      const names = witnessed.witnesses.map((witness) => witness.name).join(", ");
+      const names = witnessed.witnesses.map((witness) => witness.name);
       const after = witnessed.size < size ? [`${counted(size - witnessed.size)} after that not cosigned yet`] : [];
-      return verdict("pass", `cosigned by ${names} at size ${witnessed.size}`, after);
+      const unchecked = [...after, ...unknownOperators(policy, names)];
+      return verdict("pass", `cosigned at size ${witnessed.size} by ${whoOf(policy, names)}`, unchecked);
     }
-    const names = latest?.witnesses.map((witness) => witness.name).join(", ") ?? "";
-    const who = names === "" ? "no witness" : `only ${names}`;
+    const names = latest?.witnesses.map((witness) => witness.name) ?? [];
+    const who = names.length === 0 ? "no witness" : `only ${whoOf(policy, names)}`;
     return verdict(
       "notEstablished",
       `the policy asks for quorum ${policy.quorum}; ${who} cosigned the latest checkpoint`,

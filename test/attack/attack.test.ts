@@ -178,6 +178,8 @@ const EXPECTED: Readonly<Record<string, Expected>> = {
     weakest: "head",
     codes: { head: ["checkpoint-signature"], boot: ["signature-invalid"], witness: ["quorum-not-reached"] },
   },
+  // Two cosignatures, but of one operator: without the directive they would be a quorum.
+  "one-operator-twice": { marks: "······X·", weakest: "witness", codes: { witness: ["quorum-not-reached"] } },
   // Refused as a whole: a reader who skipped the line would count the witness twice.
   "one-witness-twice": { marks: "······X·", weakest: "witness", codes: { witness: ["malformed-policy"] } },
 
@@ -326,7 +328,7 @@ describe("the attack table", () => {
     it("puts attacks of one attacker that were answered alike on one line", () => {
       const lines = formatAttackTable(table).split("\n");
       const line = (start: string): string | undefined => lines.find((text) => text.trimStart().startsWith(start));
-      expect(lines[0]).toBe("55 attacks on a ledger of 300 entries, and what noticed them");
+      expect(lines[0]).toBe("56 attacks on a ledger of 300 entries, and what noticed them");
       expect(line("untouched")?.replaceAll(" ", "")).toBe("untouchedledger········");
       expect(line("delete, reorder")?.replaceAll(" ", "")).toBe("delete,reorderXXX··XXX");
       expect(line("another key, to a reader without a pin *")?.replaceAll(" ", "")).toMatch(/\*···XXXXX$/);

@@ -9,12 +9,13 @@ import { type Context, ledgerAnd, stateOf, withLedger } from "../context.ts";
 import { EXIT, type ExitCode } from "../exit-codes.ts";
 import { UsageError } from "../failure.ts";
 import { safeText, shortVkey } from "../terminal-text.ts";
-import { addWitness, quorumOf } from "../witness-policy.ts";
+import { addWitness, quorumOf, quorumText } from "../witness-policy.ts";
 
 interface WitnessAddOptions {
   readonly url: string;
   readonly key: string;
   readonly name?: string;
+  readonly operator?: string;
   readonly quorum?: number;
 }
 
@@ -27,7 +28,7 @@ export async function run(
   const [location = ""] = ledgerAnd(positionals);
   const { out } = context;
   const key = witnessKey(options.key);
-  const { url, name = key.name, quorum } = options;
+  const { url, name = key.name, operator, quorum } = options;
   if (!/^https?:$/.test(URL.canParse(url) ? new URL(url).protocol : ""))
     throw new UsageError(`expected --url to be an http or https URL, got ${url}`);
   const { origin, logKeys, note } = await factsOf(context, location);
@@ -41,7 +42,7 @@ export async function run(
     );
   }
   // Made before the witness is asked: what the policy refuses must not have been shown to anybody.
-  const text = addWitness(parsePolicy(kept), { name, key, url, quorum });
+  const text = addWitness(parsePolicy(kept), { name, key, url, operator, quorum });
   const witness = httpWitness({ name, vkey: key.vkey, url });
   const answer = await ask(witness, key, { origin, note });
   state.writePolicy(origin, text);
@@ -57,10 +58,7 @@ export async function run(
   await out.line(`  key     ${shortVkey(key.vkey)}`);
   await out.line(`  url     ${safeText(url)}`);
   await out.line(`  answer  ${safeText(answer.says)}`);
-  if (required !== null)
-    await out.line(
-      `  quorum  ${required.threshold} of ${required.members.length}: ${safeText(required.members.join(", "))}`,
-    );
+  if (required !== null) await out.line(`  quorum  ${safeText(quorumText(policy, required))}`);
   if (answer.kind === "unknown-log")
     out.note(`What its operator has to add to "logs": ${JSON.stringify(origin)}: ${JSON.stringify(logKeys)}`);
   if (!answer.isReady)

@@ -6,7 +6,7 @@ import { httpWitness } from "../../witness/client.ts";
 import { type Context, ledgerAnd, stateOf, withLedger } from "../context.ts";
 import { EXIT, type ExitCode } from "../exit-codes.ts";
 import { safeText, shortVkey } from "../terminal-text.ts";
-import { quorumOf } from "../witness-policy.ts";
+import { quorumOf, quorumText } from "../witness-policy.ts";
 
 interface WitnessListOptions {
   readonly ask?: boolean;
@@ -32,6 +32,7 @@ export async function run(
   const witnesses = await Promise.all(
     (policy?.witnesses ?? []).map(async (witness) => ({
       ...factsOf(witness, status.witnesses),
+      operator: policy?.operators.find((each) => each.witnesses.includes(witness.name))?.name ?? null,
       counts: required?.members.includes(witness.name) ?? false,
       ...(options.ask === true && policy !== null ? { shows: await whatItShows(witness, policy) } : {}),
     })),
@@ -43,9 +44,7 @@ export async function run(
     return EXIT.ok;
   }
   await out.line(
-    required === null
-      ? "no quorum is asked for"
-      : `quorum ${required.threshold} of ${required.members.length}: ${safeText(required.members.join(", "))}`,
+    required === null ? "no quorum is asked for" : `quorum ${safeText(quorumText(policy as Policy, required))}`,
   );
   for (const { name, key, url, cosigned, cosignedAt, shows } of witnesses) {
     const when = cosignedAt === null ? "" : `, ${cosignedAt}`;
