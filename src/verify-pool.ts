@@ -9,8 +9,11 @@ type RangeRunner = NonNullable<VerifyLedgerOptions["runRange"]>;
 /** More threads than this only fight over the disk. */
 const WORKERS_MAX = 8;
 
-/** A range needs little; without a bound each thread would let its heap grow before it collects. */
-const WORKER_MEMORY: ResourceLimits = { maxYoungGenerationSizeMb: 16, maxOldGenerationSizeMb: 256 };
+/**
+ * A range needs little; without a bound each thread would let its heap grow before it collects. With pages of 128 rows, 8 MB of
+ * young objects cost no more time than 32 MB, and 4 MB a fifth more.
+ */
+const WORKER_MEMORY: ResourceLimits = { maxYoungGenerationSizeMb: 8, maxOldGenerationSizeMb: 256 };
 
 interface Reply {
   readonly answer?: RangeAnswer;

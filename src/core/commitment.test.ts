@@ -107,7 +107,10 @@ describe("commitBody", () => {
       for (const length of [0, 1, 55, 300, 2047, 2048, 5400, 5461, 16_384, 50_000]) {
         const body = unit.repeat(length);
         const bytes = Buffer.concat([encodeUtf8("tallystick/v1/event\n"), SALT, encodeUtf8(body)]);
-        for (const hash of HASHES) expect(commitBody(hash, "event", SALT, body)).toBe(portableDigestHex(hash, bytes));
+        for (const hash of HASHES) {
+          expect(commitBody(hash, "event", SALT, body)).toBe(portableDigestHex(hash, bytes));
+          expect(commitBody(hash, "event", SALT, encodeUtf8(body))).toBe(portableDigestHex(hash, bytes));
+        }
       }
     }
   });

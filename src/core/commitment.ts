@@ -55,16 +55,24 @@ const PREIMAGES = {
   fields: createPreimage(PREFIXES.fields),
 } as const;
 
-function saltedHash(hash: HashName, kind: "event" | "control" | "field", salt: Uint8Array, text: string): string {
+function saltedHash(
+  hash: HashName,
+  kind: "event" | "control" | "field",
+  salt: Uint8Array,
+  text: string | Uint8Array,
+): string {
   if (salt.length !== SALT_BYTES) throw new RangeError(`salt: expected ${SALT_BYTES} bytes, got ${salt.length}`);
   let preimage: Preimage = PREIMAGES[kind];
   if ((text.length + PREFIX_BYTES_MAX) * 3 > SCRATCH_BYTES) {
-    preimage = createPreimage(PREFIXES[kind], PREFIX_BYTES_MAX + utf8Bytes(text));
+    const sizeBytes = typeof text === "string" ? utf8Bytes(text) : text.length;
+    preimage = createPreimage(PREFIXES[kind], PREFIX_BYTES_MAX + sizeBytes);
   }
   const { prefixBytes, scratch, views } = preimage;
   for (let i = 0; i < SALT_BYTES; i++) scratch[prefixBytes + i] = salt[i]!;
   const textOffset = prefixBytes + SALT_BYTES;
-  const size = textOffset + writeScratch(scratch, text, textOffset);
+  let size = textOffset + text.length;
+  if (typeof text === "string") size = textOffset + writeScratch(scratch, text, textOffset);
+  else scratch.set(text, textOffset);
   return digestHex(hash, viewOf(scratch, views, size));
 }
 
@@ -80,9 +88,14 @@ function viewOf(scratch: Uint8Array, views: Preimage["views"], size: number): Ui
 
 /**
  * Commitment of an event or a control event, in hex: H("tallystick/v1/<scheme>\n" ‖ salt ‖ body). The salt has 16 bytes, the body
- * is the canonical form and well-formed.
+ * is the canonical form, as well-formed text or as its bytes.
  */
-export function commitBody(hash: HashName, scheme: "event" | "control", salt: Uint8Array, body: string): string {
+export function commitBody(
+  hash: HashName,
+  scheme: "event" | "control",
+  salt: Uint8Array,
+  body: string | Uint8Array,
+): string {
   return saltedHash(hash, scheme, salt, body);
 }
 

@@ -5,7 +5,7 @@ import { canonicalize, type JsonValue, parseCanonical } from "./canonical-json.t
 import { commitBody, commitFields, cutFields, fieldDigest, openDisclosure } from "./commitment.ts";
 import { type ControlEvent, isControlAction, parseControlEvent, signedIdDigest } from "./control-event.ts";
 import { decodeHex } from "./encoding.ts";
-import { type Entry, leafHashHex, parseEntry } from "./entry.ts";
+import { type Entry, leafHashHexOfBytes, parseEntry, recognizeEntry, type Scheme } from "./entry.ts";
 import {
   claimsBySignedId,
   type ErasureClaim,
@@ -93,6 +93,7 @@ export interface EntryVerifierOptions {
 }
 
 const HASH_BYTES = 32;
+const NO_BYTES: Uint8Array = new Uint8Array(0);
 /** A tile of 256 leaves is a subtree of this level. */
 const TILE_LEVELS = 8;
 const NOT_ERASED: ErasureEffect = judgeErasure([], { leaf: "", scheme: "event", names: () => null });
@@ -112,6 +113,7 @@ export class EntryVerifier {
   private firstPrevious: string | null = null;
   private firstTime: string | null = null;
   private lastTime: string | null = null;
+  private lastScheme: Scheme = "event";
   private range: CompactRange | null;
   /** Leaf hashes since the last tile border that the range began at or crossed. */
   private readonly block: Uint8Array = allocateScratch(TILE_WIDTH * HASH_BYTES);
@@ -163,12 +165,16 @@ export class EntryVerifier {
       this.breakTree();
       return null;
     }
-    const leaf = leafHashHex(text);
+    const bytes = row.entry as Uint8Array;
+    const leaf = leafHashHexOfBytes(bytes);
     if (this.range !== null) this.appendLeaf(this.range, row.index, leaf);
     const previousLeaf = this.lastLeaf;
     this.lastLeaf = leaf;
-    const entry = this.attempt(row.index, "entry-malformed", () => parseEntry(text));
+    const entry =
+      this.recognize(text, bytes, row.index, previousLeaf) ??
+      this.attempt(row.index, "entry-malformed", () => parseEntry(text));
     if (entry === null) return { leaf, id: null, event: null };
+    this.lastScheme = entry.scheme;
     this.checkOrder(row.index, entry, previousLeaf);
     if (!entry.commitment.startsWith(this.hashPrefix)) {
       this.report("commitment-mismatch", row.index, "commits with another hash than genesis fixes", {
@@ -178,6 +184,12 @@ export class EntryVerifier {
     }
     const event = this.checkBody(row, entry, leaf);
     return this.factsOf(leaf, event);
+  }
+
+  private recognize(text: string, bytes: Uint8Array, index: number, previous: string | null): Entry | null {
+    if (previous === null || this.lastTime === null) return null;
+    const { hash, lastScheme: scheme, lastTime: time } = this;
+    return recognizeEntry(text, bytes, { hash, index, previous, scheme, time });
   }
 
   /**
@@ -377,14 +389,15 @@ export class EntryVerifier {
 
   /** Opens a whole body: salts, commitment, canonical form, grammar. */
   private openBody(row: EntryBytes, entry: Entry): Event | null {
-    const text = row.body === null ? null : strictText(row.body);
+    const bytes = row.body ?? NO_BYTES;
+    const text = row.body === null ? null : strictText(bytes);
     if (text === null) {
       this.report("body-malformed", row.index, "the body is not UTF-8 text");
       return null;
     }
     const event = this.attempt(row.index, "body-malformed", () => parseEvent(text));
-    const salts = row.salts ?? new Uint8Array(0);
-    const found = this.commitmentOf(entry, text, event, salts);
+    const salts = row.salts ?? NO_BYTES;
+    const found = this.commitmentOf(entry, { bytes, text, event }, salts);
     if (found === null || `${this.hash}:${found}` !== entry.commitment) {
       const more = {
         expected: entry.commitment,
@@ -398,11 +411,15 @@ export class EntryVerifier {
     return event;
   }
 
-  private commitmentOf(entry: Entry, body: string, event: Event | null, salts: Uint8Array): string | null {
+  private commitmentOf(
+    entry: Entry,
+    { bytes, text, event }: { readonly bytes: Uint8Array; readonly text: string; readonly event: Event | null },
+    salts: Uint8Array,
+  ): string | null {
     if (entry.scheme !== "fields")
-      return salts.length === SALT_BYTES ? commitBody(this.hash, entry.scheme, salts, body) : null;
+      return salts.length === SALT_BYTES ? commitBody(this.hash, entry.scheme, salts, bytes) : null;
     if (event === null) return null;
-    const fields = this.attempt(entry.index, "body-malformed", () => cutFields(event, body));
+    const fields = this.attempt(entry.index, "body-malformed", () => cutFields(event, text));
     if (fields === null || salts.length !== fields.length * SALT_BYTES) return null;
     const digests = fields.map((field, i) =>
       fieldDigest(this.hash, salts.subarray(i * SALT_BYTES, (i + 1) * SALT_BYTES), field),
@@ -479,7 +496,7 @@ export class EntryVerifier {
 
   private wholeContent(row: EntryBytes, entry: Entry, event: Event): AuthoredContent {
     if (entry.scheme !== "fields") return { scheme: "event", event };
-    const salts = row.salts ?? new Uint8Array(0);
+    const salts = row.salts ?? NO_BYTES;
     const fields = cutFields(event);
     const digests = fields.map((field, i) =>
       fieldDigest(this.hash, salts.subarray(i * SALT_BYTES, (i + 1) * SALT_BYTES), field),

@@ -2,18 +2,23 @@ import { readFileSync } from "node:fs";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { canonicalize } from "./canonical-json.ts";
+import { encodeHex, encodeUtf8 } from "./encoding.ts";
 import {
-  daysInMonth,
   type Entry,
+  type ExpectedEntry,
   formatEntry,
   formatTime,
   leafHashHex,
+  leafHashHexOfBytes,
   parseCommitment,
   parseEntry,
   parseTime,
+  recognizeEntry,
   ZERO_HASH_HEX,
 } from "./entry.ts";
 import { MalformedError } from "./errors.ts";
+import { hashLeaf } from "./merkle.ts";
+import { daysInMonth } from "./time-layout.ts";
 
 interface Vectors {
   readonly chain: readonly { readonly text: string; readonly leafHash: string; readonly entry: Entry }[];
@@ -33,6 +38,61 @@ function codeOf(call: () => unknown): string {
   }
   return "accepted";
 }
+
+describe("recognizeEntry", () => {
+  const [before, { text, entry }] = [vectors.chain[0]!, vectors.chain[1]!];
+  const { index, previous, scheme } = entry;
+  const expected = { hash: "sha256", index, previous, scheme, time: before.entry.time } as const;
+  const recognize = (candidate: string, other: Partial<ExpectedEntry> = {}) =>
+    recognizeEntry(candidate, encodeUtf8(candidate), { ...expected, ...other });
+
+  it("gives the entry that parseEntry gives, if it is the expected one", () => {
+    expect(recognize(text)).toEqual(parseEntry(text));
+    expect(recognize(text, { time: entry.time })).toEqual(parseEntry(text));
+    expect(recognize(text, { index: index + 1 })).toBeNull();
+    expect(recognize(text, { previous: before.entry.previous })).toBeNull();
+    expect(recognize(text, { scheme: "fields" })).toBeNull();
+    expect(recognize(text, { hash: "sha3-256" })).toBeNull();
+    expect(recognize(text, { hash: "sha512" })).toBeNull();
+  });
+
+  it("recognizes no text that parseEntry refuses or reads otherwise, whatever is changed in it", () => {
+    for (const malformed of vectors.malformed) expect(recognize(malformed)).toBeNull();
+    for (let at = 0; at < text.length; at++) {
+      for (const unit of ["0", "9", "a", "A", "g", '"', ":", " ", "", "00", "\u0000", "é", "\u{1f600}"]) {
+        const changed = text.slice(0, at) + unit + text.slice(at + 1);
+        const recognized = recognize(changed);
+        if (recognized !== null) expect(recognized).toEqual(parseEntry(changed));
+      }
+    }
+    expect(recognize(text.replace(/T../, "T24"))).toBeNull();
+    expect(recognize(text.replace(/-..T/, "-32T"))).toBeNull();
+  });
+
+  it("is made for every hash", () => {
+    for (const [hash, digits] of [
+      ["sha512", 128],
+      ["sha3-256", 64],
+    ] as const) {
+      const other = formatEntry({ ...entry, commitment: `${hash}:${"0a".repeat(digits / 2)}` });
+      expect(recognize(other, { hash })).toEqual(parseEntry(other));
+      expect(recognize(other.replace("0a", "0A"), { hash })).toBeNull();
+      expect(recognize(other)).toBeNull();
+    }
+  });
+});
+
+describe("leafHashHexOfBytes", () => {
+  it("is the leaf hash of the text, and of bytes that are no text, at every length", () => {
+    for (let size = 0; size < 600; size++) {
+      const text = "\u00e9{".repeat(size).slice(0, size);
+      expect(leafHashHexOfBytes(encodeUtf8(text))).toBe(leafHashHex(text));
+    }
+    const bytes = Uint8Array.of(0xff, 0, 0x80);
+    expect(leafHashHexOfBytes(bytes)).toBe(encodeHex(hashLeaf(bytes)));
+    expect(leafHashHexOfBytes(bytes.subarray(1, 2))).toBe(encodeHex(hashLeaf(Uint8Array.of(0))));
+  });
+});
 
 describe("parseEntry", () => {
   it.each(vectors.chain)("reads entry $entry.index, and writes it back", ({ text, leafHash, entry }) => {

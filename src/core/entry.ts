@@ -1,6 +1,9 @@
+import { encodeHex } from "./encoding.ts";
 import { MalformedError } from "./errors.ts";
 import { HASH_BYTES, type HashName, isHashName, sha256Hex } from "./hash.ts";
 import { SAFE_INTEGER_MAX } from "./limits.ts";
+import { hashLeaf } from "./merkle.ts";
+import { hasLayout, isRealDate, twoDigits } from "./time-layout.ts";
 
 /** The leaf of the tree and the link of the chain. Normative: spec/entry.md. */
 
@@ -42,6 +45,56 @@ export function parseEntry(text: string): Entry {
   return { commitment: match[1]!, index, previous: match[3]!, scheme: match[4]! as Scheme, time, v: 1 };
 }
 
+/** What the entry should be that comes next. */
+export interface ExpectedEntry {
+  readonly hash: HashName;
+  readonly index: number;
+  /** Leaf hash of the entry before it. */
+  readonly previous: string;
+  readonly scheme: Scheme;
+  /** A time that was looked at before, and that the entry may have too. */
+  readonly time: string;
+}
+
+/**
+ * `parseEntry` for the many entries that are as expected: they are written and compared, in a third of the time that reading
+ * takes. Null for all others, well-formed or not. `bytes` are those of the text.
+ */
+export function recognizeEntry(text: string, bytes: Uint8Array, expected: ExpectedEntry): Entry | null {
+  const { hash, index, previous, scheme } = expected;
+  const digest = COMMITMENT_LABEL.length + hash.length + 1;
+  const end = digest + 2 * HASH_BYTES[hash];
+  // Of ASCII text alone a unit stands where its byte stands.
+  if (bytes.length !== text.length || !isHex(bytes, digest, end)) return null;
+  if (!text.startsWith(hash, COMMITMENT_LABEL.length) || text[digest - 1] !== ":") return null;
+  const commitment = text.substring(COMMITMENT_LABEL.length, end);
+  const time = text.substring(text.length - END_UNITS - TIME_LAYOUT.length, text.length - END_UNITS);
+  if (time !== expected.time && !isTime(time)) return null;
+  const entry: Entry = { commitment, index, previous, scheme, time, v: 1 };
+  return formatEntry(entry) === text ? entry : null;
+}
+
+const COMMITMENT_LABEL = '{"commitment":"';
+/** `","v":1}` */
+const END_UNITS = 8;
+
+/** 1 for lower-case hex digits. */
+const HEX_DIGITS: Uint8Array = Uint8Array.from({ length: 256 }, (_, unit) =>
+  /[0-9a-f]/.test(String.fromCharCode(unit)) ? 1 : 0,
+);
+
+function isHex(bytes: Uint8Array, start: number, end: number): boolean {
+  if (end > bytes.length) return false;
+  for (let i = start; i < end; i++) if (HEX_DIGITS[bytes[i]!] !== 1) return false;
+  return true;
+}
+
+const TIME_LAYOUT = "0000-00-00T00:00:00.000Z";
+
+function isTime(text: string): boolean {
+  return text.length === TIME_LAYOUT.length && hasLayout(text, TIME_LAYOUT, 0) && isRealTime(text);
+}
+
 /** The member that spoils the layout, for the message. */
 function layoutOf(text: string): string {
   const members = ["commitment", "index", "previous", "scheme", "time", "v"];
@@ -54,6 +107,20 @@ function layoutOf(text: string): string {
 /** Leaf hash in lower-case hex: SHA-256(0x00 ‖ entry bytes). RFC 9162 §2.1.1. */
 export function leafHashHex(entryText: string): string {
   return sha256Hex(`\u0000${entryText}`);
+}
+
+// Entries have some 260 bytes. A view for each length, because making one costs a sixth of the hash.
+const LEAF_BYTES_MAX = 512;
+const LEAF: Uint8Array = new Uint8Array(1 + LEAF_BYTES_MAX);
+const LEAF_VIEWS: (Uint8Array | undefined)[] = [];
+
+/** `leafHashHex` of entry bytes, whatever they are. */
+export function leafHashHexOfBytes(entry: Uint8Array): string {
+  const size = entry.length;
+  if (size > LEAF_BYTES_MAX) return encodeHex(hashLeaf(entry));
+  LEAF.set(entry, 1);
+  LEAF_VIEWS[size] ??= LEAF.subarray(0, 1 + size);
+  return sha256Hex(LEAF_VIEWS[size]);
 }
 
 /** Hash name and hex digest of `<hash name>:<hex>`; anything else is `malformed-entry`. */
@@ -70,14 +137,13 @@ export function parseCommitment(text: string): { readonly hash: HashName; readon
   return { hash, hex };
 }
 
-const TIME = /^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{3}Z$/;
 /** First and last millisecond that four digits of a year can name. */
 const TIME_MS_MIN = -62_167_219_200_000;
 const TIME_MS_MAX = 253_402_300_799_999;
 
 /** Milliseconds since 1970 of a ledger time; anything else is `malformed-entry`. */
 export function parseTime(text: string): number {
-  if (!TIME.test(text) || !isRealTime(text)) {
+  if (!isTime(text)) {
     throw new MalformedError("malformed-entry", "time: expected YYYY-MM-DDTHH:MM:SS.mmmZ, a real date");
   }
   return Date.parse(text);
@@ -91,27 +157,7 @@ export function formatTime(timeMs: number): string {
   return new Date(timeMs).toISOString();
 }
 
-const MONTH_DAYS: readonly number[] = [31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
-
-/** Number of days of a month 1..12 in the proleptic Gregorian calendar; 0 for any other month. */
-export function daysInMonth(year: number, month: number): number {
-  if (month === 2 && year % 4 === 0 && (year % 100 !== 0 || year % 400 === 0)) return 29;
-  return MONTH_DAYS[month - 1] ?? 0;
-}
-
-/** Two decimal digits at `at`. */
-function two(text: string, at: number): number {
-  return (text.charCodeAt(at) - 0x30) * 10 + text.charCodeAt(at + 1) - 0x30;
-}
-
 /** For text of the right layout. */
 function isRealTime(text: string): boolean {
-  const day = two(text, 8);
-  return (
-    two(text, 11) <= 23 &&
-    two(text, 14) <= 59 &&
-    two(text, 17) <= 59 &&
-    day >= 1 &&
-    day <= daysInMonth(two(text, 0) * 100 + two(text, 2), two(text, 5))
-  );
+  return twoDigits(text, 11) <= 23 && twoDigits(text, 14) <= 59 && twoDigits(text, 17) <= 59 && isRealDate(text);
 }

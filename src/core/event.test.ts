@@ -24,6 +24,33 @@ function refusalOf(call: () => unknown): { code: string; message: string; detail
   throw new Error("expected a refusal");
 }
 
+describe("occurredAt", () => {
+  const LAYOUT =
+    /^[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]+)?(?:[Zz]|[+-][0-9]{2}:[0-9]{2})$/;
+
+  it("has the layout of RFC 3339, whatever is changed in it", () => {
+    for (const time of ["2026-01-02T03:04:05Z", "2026-01-02T03:04:05.25+01:30", "2026-01-02t03:04:05-00:00"]) {
+      for (let at = 0; at <= time.length; at++) {
+        for (const unit of ["", "0", "1", "t", "T", "Z", "z", "-", "+", ":", ".", " ", "é", "\n"]) {
+          for (const changed of [
+            time.slice(0, at) + unit + time.slice(at + 1),
+            time.slice(0, at) + unit + time.slice(at),
+          ]) {
+            if (changed === "") continue;
+            let message = "";
+            try {
+              validateEvent({ action: "a", occurredAt: changed });
+            } catch (error) {
+              message = (error as Error).message;
+            }
+            expect([changed, message.includes("expected an RFC 3339 time")]).toEqual([changed, !LAYOUT.test(changed)]);
+          }
+        }
+      }
+    }
+  });
+});
+
 describe("parseEvent", () => {
   it.each(vectors.valid)("accepts $title", ({ body }) => {
     expect(parseEvent(body)).toEqual(JSON.parse(body));

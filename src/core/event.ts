@@ -2,7 +2,6 @@ import { utf8Bytes } from "#hash-platform";
 import { type JsonObject, type JsonValue, parseCanonical } from "./canonical-json.ts";
 import { writeCanonical } from "./canonical-writer.ts";
 import { isControlAction } from "./control-action.ts";
-import { daysInMonth } from "./entry.ts";
 import { MalformedError } from "./errors.ts";
 import {
   array,
@@ -20,6 +19,7 @@ import {
   text,
 } from "./json-shape.ts";
 import { ACTION_BYTES_MAX, EVENT_BYTES_DEFAULT, EVENT_BYTES_MAX } from "./limits.ts";
+import { hasLayout, isDigit, isRealDate, twoDigits } from "./time-layout.ts";
 
 export type { JsonObject } from "./canonical-json.ts";
 
@@ -178,13 +178,10 @@ const DELEGATIONS_MAX = 16;
 const SIGNATURES_MAX = 16;
 /** The longest, ML-DSA-87, has 6,172 characters. */
 const SIGNATURE_UNITS_MAX = 8192;
-const OCCURRED_AT_UNITS_MAX = 64;
+const OCCURRED_AT_BYTES_MAX = 64;
 
 const ACTION = /^[A-Za-z0-9_:-]+(?:\.[A-Za-z0-9_:-]+)*$/;
 const OUTCOME = /^[A-Za-z0-9_.:-]{1,64}$/;
-const RFC_3339 =
-  /^([0-9]{4})-([0-9]{2})-([0-9]{2})[Tt]([0-9]{2}):([0-9]{2}):([0-9]{2})(?:\.[0-9]+)?(?:[Zz]|([+-])([0-9]{2}):([0-9]{2}))$/;
-
 /** `id`, `type`, `source.id`. */
 const NAME: Check = text({ max: ID_BYTES_MAX, line: true });
 const ACTOR_ID: Check = text({ max: ACTOR_BYTES_MAX });
@@ -221,19 +218,46 @@ function delegationsOf(value: unknown): number {
 }
 
 function checkOccurredAt(value: unknown): void {
-  OCCURRED_AT_LAYOUT(value);
-  const match = RFC_3339.exec(value as string)!;
-  const part = (group: number): number => Number(match[group] ?? 0);
-  const [day, hour, minute, second] = [part(3), part(4), part(5), part(6)];
-  const offset = (part(8) * 60 + part(9)) * (match[7] === "-" ? -1 : 1);
+  OCCURRED_AT_TEXT(value);
+  const text = value as string;
+  const zone = rfc3339Zone(text);
+  if (zone === null) refuse("expected an RFC 3339 time");
+  const [hour, minute, second] = [twoDigits(text, 11), twoDigits(text, 14), twoDigits(text, 17)];
+  const offset = zone.sign * (zone.hours * 60 + zone.minutes);
   // A leap second comes at the end of a UTC day alone.
   const isLeap = second === 60 && (hour * 60 + minute - offset + 1) % (24 * 60) === 0;
-  const isDate = day >= 1 && day <= daysInMonth(part(1), part(2));
-  const isTime = hour <= 23 && minute <= 59 && (second <= 59 || isLeap);
-  if (!isDate || !isTime || part(8) > 23 || part(9) > 59) refuse("expected a real date and time of day");
+  const isTime = hour <= 23 && minute <= 59 && (second <= 59 || isLeap) && zone.hours <= 23 && zone.minutes <= 59;
+  if (!isRealDate(text) || !isTime) refuse("expected a real date and time of day");
 }
 
-const OCCURRED_AT_LAYOUT: Check = pattern(RFC_3339, { max: OCCURRED_AT_UNITS_MAX, expected: "an RFC 3339 time" });
+const OCCURRED_AT_TEXT: Check = text({ max: OCCURRED_AT_BYTES_MAX });
+const FULL_DATE = "0000-00-00";
+const PARTIAL_TIME = "00:00:00";
+
+interface Zone {
+  readonly sign: 1 | -1;
+  readonly hours: number;
+  readonly minutes: number;
+}
+
+const UTC: Zone = { sign: 1, hours: 0, minutes: 0 };
+
+/** Time zone of text in the layout of RFC 3339, whatever its digits say; null for other text. */
+function rfc3339Zone(text: string): Zone | null {
+  const separator = text[FULL_DATE.length];
+  let at = FULL_DATE.length + 1 + PARTIAL_TIME.length;
+  if (!hasLayout(text, FULL_DATE, 0) || !hasLayout(text, PARTIAL_TIME, FULL_DATE.length + 1)) return null;
+  if (separator !== "T" && separator !== "t") return null;
+  if (text[at] === ".") {
+    const first = at + 1;
+    for (at = first; isDigit(text.charCodeAt(at)); ) at += 1;
+    if (at === first) return null;
+  }
+  const sign = text[at];
+  if (sign === "Z" || sign === "z") return text.length === at + 1 ? UTC : null;
+  if ((sign !== "+" && sign !== "-") || !hasLayout(text, "00:00", at + 1) || text.length !== at + 6) return null;
+  return { sign: sign === "-" ? -1 : 1, hours: twoDigits(text, at + 1), minutes: twoDigits(text, at + 4) };
+}
 
 const MEMBERS: Members = new Map<string, Check>([
   [

@@ -38,7 +38,7 @@ export class FilterBuilder {
 
 /** False only if no entry of the block carries the term. */
 export function mayContain(filter: Uint8Array, term: string): boolean {
-  hashTerm(term, "");
+  hashTerm("", term);
   for (let i = 0, hash = first; i < PROBES; i++, hash = (hash + second) | 0) {
     const bit = hash & BIT_MASK;
     if ((filter[bit >>> 3]! & (1 << (bit & 7))) === 0) return false;
@@ -50,11 +50,32 @@ export function mayContain(filter: Uint8Array, term: string): boolean {
 let first = 0;
 let second = 0;
 
+/** Hash of what a term begins with, which is one of a few kinds. */
+interface KindHash {
+  readonly first: number;
+  readonly second: number;
+}
+
+const KINDS_MAX = 64;
+const kinds = new Map<string, KindHash>();
+
+function hashKind(kind: string): KindHash {
+  let known = kinds.get(kind);
+  if (known === undefined) {
+    first = 0x811c9dc5;
+    second = 0x9747b28c;
+    feed(kind);
+    known = { first, second };
+    if (kinds.size < KINDS_MAX) kinds.set(kind, known);
+  }
+  return known;
+}
+
 /** Double hashing (Kirsch and Mitzenmacher, 2006) over two 32-bit FNV-1a hashes of the UTF-16 code units of the joined term. */
 function hashTerm(kind: string, value: string): void {
-  first = 0x811c9dc5;
-  second = 0x9747b28c;
-  feed(kind);
+  const begun = hashKind(kind);
+  first = begun.first;
+  second = begun.second;
   feed(value);
   first ^= first >>> 15;
   second = (second ^ (second >>> 13)) | 1;

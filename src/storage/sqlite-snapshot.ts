@@ -5,8 +5,11 @@ import { type SqliteDatabase, storageError } from "./sqlite-driver.ts";
 import { INDEX_MAX, tileKey } from "./sqlite-schema.ts";
 import { digestOf, LAST_ENTRY, lazyStatement, plainBytes } from "./sqlite-statements.ts";
 
-/** Rows of one page of `readRaw`, and the bytes beyond which a page holds fewer: one row may still be larger. */
-const PAGE_ROWS = 512;
+/**
+ * Rows of one page of `readRaw`, and the bytes beyond which a page holds fewer: one row may still be larger. Larger pages are no
+ * faster to read, and their rows live through more collections of garbage.
+ */
+const PAGE_ROWS = 128;
 const PAGE_BYTES = 8 * 1024 * 1024;
 
 /**
