@@ -23,6 +23,7 @@ import {
   openState,
   type State,
 } from "./keys/index.ts";
+import type { Anchor } from "./ledger/anchor.ts";
 import type { Archive } from "./ledger/archive.ts";
 import { type Clock, systemClock } from "./ledger/clock.ts";
 import { loadState } from "./ledger/control-log.ts";
@@ -53,7 +54,11 @@ export interface OpenOptions {
   /** Commitment hash of a new ledger; fixed for ever. */
   readonly commitmentHash?: HashName;
   /** Rules of a new ledger. */
-  readonly rules?: { readonly requireSignature?: boolean };
+  readonly rules?: {
+    readonly requireSignature?: boolean;
+    /** Kinds of anchors of which one makes an entry `anchored`: `rfc3161`, `opentimestamps`. Default: any kind. */
+    readonly anchors?: readonly string[];
+  };
   /** Log key or keys; `generate` makes and keeps one even in production. Default: `$TALLYSTICK_KEY`, else the state directory's. */
   readonly signer?: Signer | readonly Signer[] | "generate";
   /** State directory. Default: `$TALLYSTICK_STATE_DIR`, else `$XDG_STATE_HOME/tallystick`, else the platform's. */
@@ -65,6 +70,8 @@ export interface OpenOptions {
   readonly allowNetworkFileSystem?: boolean;
   /** Who cosigns, and the policy whose quorum decides. Default: the witnesses with a URL in the policy of the state directory. */
   readonly witnesses?: Witnesses;
+  /** Who attests the time of its checkpoints: `limits.anchorEveryMs` after an entry at the latest, and on demand (`anchor`). */
+  readonly anchors?: readonly Anchor[];
   /** Where the ledger is published: its checkpoint is held against the ledger at every open. */
   readonly published?: Archive;
   readonly clock?: Clock;
@@ -97,7 +104,7 @@ export interface LedgerFactory {
 }
 
 export interface MemoryOptions
-  extends Pick<OpenOptions, "origin" | "scheme" | "commitmentHash" | "rules" | "limits" | "clock"> {
+  extends Pick<OpenOptions, "origin" | "scheme" | "commitmentHash" | "rules" | "limits" | "clock" | "anchors"> {
   /** Given the policy of the new ledger, says who cosigns it. */
   readonly witnesses?: (policy: string) => Witnesses;
   readonly seed?: string;
@@ -157,6 +164,7 @@ export const Ledger: LedgerFactory = {
     });
     return LedgerEngine.open({
       witnesses,
+      anchors: options.anchors,
       storage,
       lockStore,
       signers: [signer],
@@ -178,6 +186,7 @@ const OPTION_NAMES: readonly (keyof OpenOptions)[] = [
     "driver",
     "allowNetworkFileSystem",
     "witnesses",
+    "anchors",
     "published",
     "clock",
     "random",
@@ -253,6 +262,7 @@ async function openFile(path: string, options: OpenOptions): Promise<LedgerEngin
       ...parts,
       ...held,
       witnesses,
+      anchors: options.anchors,
       published: options.published,
       closed: (size) => rememberSize(state, path, size),
       verifyRanges: verifyPool(storage.capabilities.readLocation ?? path),
@@ -336,6 +346,7 @@ function createIn(storage: LedgerStorage, options: CreateOptions): Promise<boole
         commitmentHash: options.commitmentHash ?? "sha256",
         scheme: options.scheme ?? DEFAULT_SCHEME,
         requireSignature: options.rules?.requireSignature ?? false,
+        anchors: options.rules?.anchors,
         eventBytes: limits.eventBytes,
       },
       { clock, random },

@@ -67,7 +67,10 @@ async function isFolder(path: string, state: State | null): Promise<boolean> {
 const HEAD_BYTES = 64;
 const CHUNK_BYTES: number = 256 * 1024;
 
-const LEDGER_OPTIONS = ["expect", "since", "first", "last", "remember"] as const;
+const LEDGER_OPTIONS = [
+  ...(["expect", "since", "first", "last", "remember"] as const),
+  ...(["tsaRoots", "bitcoin", "requireAnchor"] as const),
+];
 
 /** A receipt or an export; null for anything else. */
 async function verifyText(path: string, options: VerifyOptions): Promise<VerifyReport | null> {

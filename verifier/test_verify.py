@@ -2119,7 +2119,7 @@ class CommandLine(unittest.TestCase):
             report = json.loads(out)
             self.assertEqual(out, v.jcs(report) + b"\n")
             self.assertEqual(sorted(report), ["conclusive", "erased", "findings", "findingsOmitted", "format", "kind", "needsReindex", "ok", "origin", "pin",
-                                              "range", "requiredMissing", "root", "size", "summary", "verdicts"])
+                                              "range", "requiredMissing", "root", "size", "summary", "timeline", "verdicts"])
             self.assertEqual(self.call(export)[0], 3)
             self.assertEqual(self.call(export, "--allow-self-asserted")[0], 0)
             self.assertEqual(self.call(receipt, "--allow-self-asserted")[0], 3)

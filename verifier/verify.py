@@ -1522,7 +1522,11 @@ def _is_note(value):
 
 
 def _is_rules(value):
-    return _shape(value, ("requireSignature",)) and type(value["requireSignature"]) is bool
+    if not _shape(value, ("requireSignature",), ("anchors",)) or type(value["requireSignature"]) is not bool:
+        return False
+    kinds = value.get("anchors", ["-"])
+    return (type(kinds) is list and 1 <= len(kinds) <= 16 and all(is_name(k, 64) for k in kinds)
+            and all(_utf16(a) < _utf16(b) for a, b in zip(kinds, kinds[1:])))
 
 
 def ascending(names):
@@ -1957,6 +1961,7 @@ class Report:
         self.erased = {"entries": 0, "fields": 0}
         self.inconclusive = pin == "none"    # exit 3
         self.required_missing = []           # exit 4: quorum, anchor
+        self.witnessed = None                # (time, names) of the quorum
         self.entry = None                    # of a receipt
         self.checked = 0                     # lines of an export
         self.selected = None                 # kind of its selection
@@ -2003,6 +2008,16 @@ class Report:
     def summary(self):
         return " \u00b7 ".join("%s %s" % (v, self.status[v]) for v in VERDICTS)
 
+    def timeline(self):
+        """Verification.md 20: what the witnesses bound."""
+        if self.witnessed is None or utc(self.witnessed[0]) is None:
+            return {"notAfter": [], "notBefore": []}
+        time, names = self.witnessed
+        return {"notAfter": [{
+            "relies": "the witnesses of the quorum tell the right time and keep their keys", "size": self.size,
+            "source": "cosignatures of size %d by %s" % (self.size, ", ".join(names)), "time": utc(time) + ".000Z",
+        }], "notBefore": []}
+
     def as_json(self):
         return {
             "conclusive": not self.inconclusive, "erased": self.erased, "findings": self.findings,
@@ -2010,6 +2025,7 @@ class Report:
             "ok": not self.failed, "origin": self.origin, "pin": self.pin, "range": self.range,
             "requiredMissing": self.required_missing, "root": self.root, "size": self.size,
             "summary": self.summary() + ("; " + self.counts if self.counts else ""),
+            "timeline": self.timeline(),
             "verdicts": {v: {"basis": self.basis[v], "status": self.status[v], "unchecked": self.unchecked[v]} for v in VERDICTS},
         }
 
@@ -2104,6 +2120,7 @@ def outside_verdicts(report, policy, acceptance):
         operators = sorted({policy.operators.get(n, n) for n in acceptance.witnesses})
         report.set("independence", "pass", "the quorum is reached; cosigned by %s; operators: %s" % (
             names, ", ".join(show(n, 60) for n in operators)))
+        report.witnessed = (acceptance.time, acceptance.witnesses)
         report.set("time", "pass", "existed before %s, by the clocks of the witnesses"
                    % ((utc(acceptance.time) or "second %d" % acceptance.time) + ("Z" if utc(acceptance.time) else "")))
     else:

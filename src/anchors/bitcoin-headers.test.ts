@@ -5,7 +5,8 @@ import { afterEach, describe, expect, it } from "vitest";
 import { blockHashOf, mineHeader, REGTEST_BITS } from "../../test/anchors/bitcoin.ts";
 import { type Loopback, serve } from "../../test/anchors/loopback.ts";
 import { formatBitcoinHeaders } from "../core/anchor-proof/bitcoin.ts";
-import { agreeingHeaders, esploraHeaders, readHeaders, readHeadersFile, rpcHeaders } from "./bitcoin-headers.ts";
+import { readHeaders } from "../ledger/header-source.ts";
+import { agreeingHeaders, esploraHeaders, readHeadersFile, rpcHeaders } from "./bitcoin-headers.ts";
 
 const bitsMax = REGTEST_BITS;
 const header = mineHeader(new Uint8Array(32).fill(1), 1_770_000_000);

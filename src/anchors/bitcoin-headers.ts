@@ -2,18 +2,8 @@ import { readFile, stat } from "node:fs/promises";
 import { type BitcoinHeader, parseBitcoinHeader, parseBitcoinHeaders } from "../core/anchor-proof/bitcoin.ts";
 import { decodeHex, decodeUtf8 } from "../core/encoding.ts";
 import { isTallystickError, MalformedError, UnavailableError } from "../core/errors.ts";
+import type { BitcoinHeaderSource } from "../ledger/header-source.ts";
 import { checkedAddress, exchange, type HttpLimits, printable, TIMEOUT_MS_DEFAULT } from "./http.ts";
-
-/** Where block headers come from. Whoever uses one trusts it to know the main chain. */
-export interface BitcoinHeaderSource {
-  /** For reports: what is trusted. */
-  readonly name: string;
-  /**
-   * The header at a height of the chain, its work checked; null where the source has none there. `not-found`: the source does not
-   * answer usably; `malformed-proof` and `proof-invalid`: what it answers is no header of the height's hash.
-   */
-  read(height: number, signal?: AbortSignal): Promise<BitcoinHeader | null>;
-}
 
 interface NetworkOptions {
   readonly url: string;
@@ -43,6 +33,7 @@ export function esploraHeaders(options: NetworkOptions): BitcoinHeaderSource {
   };
   return {
     name: url,
+    bitsMax: options.bitsMax,
     async read(height, signal) {
       assertHeight(height);
       const hash = await get(`/block-height/${height}`, signal);
@@ -88,6 +79,7 @@ export function rpcHeaders(options: RpcHeadersOptions): BitcoinHeaderSource {
   };
   return {
     name: url,
+    bitsMax: options.bitsMax,
     async read(height, signal) {
       assertHeight(height);
       const hash = await call("getblockhash", [height], signal);
@@ -112,6 +104,7 @@ export async function readHeadersFile(
   const byHeight = new Map(headers.map((one) => [one.height, one]));
   return {
     name: path,
+    bitsMax: options.bitsMax,
     async read(height) {
       assertHeight(height);
       return byHeight.get(height) ?? null;
@@ -125,6 +118,7 @@ export function agreeingHeaders(sources: readonly BitcoinHeaderSource[]): Bitcoi
   const name = sources.map((source) => source.name).join(" and ");
   return {
     name,
+    bitsMax: sources[0]?.bitsMax,
     async read(height, signal) {
       const headers = await Promise.all(sources.map((source) => source.read(height, signal)));
       const texts = new Set(headers.map((one) => (one === null ? "" : Buffer.from(one.header).toString("hex"))));
@@ -132,33 +126,6 @@ export function agreeingHeaders(sources: readonly BitcoinHeaderSource[]): Bitcoi
       return headers[0]!;
     },
   };
-}
-
-/** Headers that one proof may ask for: an honest one has as many attestations as calendars, a hostile one hundreds. */
-const HEADERS_MAX = 16;
-
-/**
- * Headers at the heights that a proof names (`bitcoinHeightsOf`), the lowest 16 of them. What a source cannot give is a failure in words
- * and not an error: a made-up attestation must not hide one that holds. Throws only when `signal` aborts.
- */
-export async function readHeaders(
-  source: BitcoinHeaderSource,
-  heights: readonly number[],
-  signal?: AbortSignal,
-): Promise<{ readonly headers: readonly BitcoinHeader[]; readonly failures: readonly string[] }> {
-  const headers: BitcoinHeader[] = [];
-  const failures = heights.slice(HEADERS_MAX).map((height) => `block ${height}: more than ${HEADERS_MAX} heights`);
-  for (const height of heights.slice(0, HEADERS_MAX)) {
-    try {
-      const header = await source.read(height, signal);
-      if (header === null) failures.push(`block ${height}: ${source.name} has none`);
-      else headers.push(header);
-    } catch (error) {
-      if (!isTallystickError(error)) throw error;
-      failures.push(`block ${height}: ${error.message}`);
-    }
-  }
-  return { headers, failures };
 }
 
 function checked(

@@ -6,7 +6,7 @@ import { type Loopback, serve } from "../../test/anchors/loopback.ts";
 import { bitcoinHeightsOf, verifyOts } from "../core/anchor-proof/bitcoin.ts";
 import { formatOtsFile, listOtsLeaves, type OtsItem, parseOtsFile } from "../core/anchor-proof/opentimestamps.ts";
 import type { AnchorAnswer } from "../ledger/anchor.ts";
-import { BACKOFF_START, backOff, isDue, UPGRADE_BACKOFF } from "./backoff.ts";
+import { BACKOFF_START, backOff, isDue, UPGRADE_BACKOFF } from "../ledger/backoff.ts";
 import { openTimestampsAnchor } from "./opentimestamps.ts";
 
 const digest = createHash("sha256").update("note").digest();

@@ -5,18 +5,18 @@ import {
   verifyOts,
 } from "./anchor-proof/bitcoin.ts";
 import type { Certificate } from "./anchor-proof/certificate.ts";
-import { listOtsLeaves, type OtsFile, parseOtsFile } from "./anchor-proof/opentimestamps.ts";
+import { type OtsFile, parseOtsFile } from "./anchor-proof/opentimestamps.ts";
+import { bitcoinHeightsIn, continuesPromises, promisesIn } from "./anchor-proof/proof-state.ts";
 import { parseTimestampToken, verifyTimestamp } from "./anchor-proof/rfc3161.ts";
 import { type Checkpoint, parseLedgerCheckpoint } from "./checkpoint.ts";
 import { bytesEqual, encodeHex } from "./encoding.ts";
-import { formatTime } from "./entry.ts";
 import { isTallystickError } from "./errors.ts";
 import { sha256 } from "./hash.ts";
 import { TIME_SKEW_SECONDS_MAX } from "./limits.ts";
 import { parseNote } from "./note.ts";
 import { type Policy, verifyCheckpoint } from "./policy.ts";
 import type { Finding, FindingCode } from "./report.ts";
-import { type Timeline, type TimelineNotAfter, type TimelineNotBefore, timelineOf } from "./timeline.ts";
+import { type Timeline, type TimelineNotAfter, type TimelineNotBefore, timelineOf, timeText } from "./timeline.ts";
 
 /**
  * What anchors say about the time of a ledger: which of them hold under what the reader trusts, and which contradict the ledger.
@@ -244,7 +244,7 @@ class AnchorExaminer {
     const file = parsed(anchor, () => parseOtsFile(proof));
     if (file.fileHash !== "sha256" || !bytesEqual(file.timestamp.message, digest))
       throw stampsAnother(anchor, file.timestamp.message, digest);
-    const heights = bitcoinHeights(file);
+    const heights = bitcoinHeightsIn(file);
     const { headers, bitsMax } = this.options;
     const known = new Set(headers.map((one) => one.height));
     try {
@@ -274,17 +274,15 @@ class AnchorExaminer {
 
   /** An upgrade has every promise of the proof that it continues: the earlier one is then no open matter any more. */
   private forgetContinued(file: OtsFile, digest: Uint8Array): void {
-    const leaves = promisesOf(file);
+    const leaves = promisesIn(file);
     const key = encodeHex(digest);
-    const rest = (this.waiting.get(key) ?? []).filter(
-      (one) => one.leaves.size === 0 || [...one.leaves].some((leaf) => !leaves.has(leaf)),
-    );
+    const rest = (this.waiting.get(key) ?? []).filter((one) => !continuesPromises(leaves, one.leaves));
     this.waiting.set(key, rest);
   }
 
   private wait(file: OtsFile, digest: Uint8Array, reason: string): void {
     const key = encodeHex(digest);
-    this.waiting.set(key, [...(this.waiting.get(key) ?? []), { leaves: promisesOf(file), reason }]);
+    this.waiting.set(key, [...(this.waiting.get(key) ?? []), { leaves: promisesIn(file), reason }]);
   }
 
   private async hold(
@@ -409,28 +407,4 @@ function stampsAnother(anchor: ShownAnchor, found: Uint8Array, expected: Uint8Ar
 function nameOf({ kind, recorded }: ShownAnchor): string {
   const name = KIND_NAMES.get(kind) ?? "anchor";
   return recorded === null ? name : `${name} of entry ${recorded.index}`;
-}
-
-function bitcoinHeights({ timestamp }: OtsFile): readonly number[] {
-  return listOtsLeaves(timestamp).flatMap(({ attestation }) =>
-    attestation.kind === "bitcoin" ? [attestation.height] : [],
-  );
-}
-
-/** The calendars' promises in a proof, each with its message: an upgrade keeps them all. */
-function promisesOf({ timestamp }: OtsFile): ReadonlySet<string> {
-  return new Set(
-    listOtsLeaves(timestamp).flatMap(({ attestation, message }) =>
-      attestation.kind === "pending" ? [`${attestation.uri} ${encodeHex(message)}`] : [],
-    ),
-  );
-}
-
-function timeText(timeMs: number): string | null {
-  try {
-    return formatTime(timeMs);
-  } catch (error) {
-    if (!(error instanceof RangeError)) throw error;
-    return null;
-  }
 }

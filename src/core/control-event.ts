@@ -29,6 +29,8 @@ export { CONTROL_ACTIONS, type ControlAction, isControlAction } from "./control-
 
 export interface Rules {
   readonly requireSignature: boolean;
+  /** Kinds of anchors of which one makes an entry `anchored`; any kind without. Binds the writer, and says nothing to a reader. */
+  readonly anchors?: readonly string[];
 }
 
 export interface GenesisPayload {
@@ -181,6 +183,7 @@ const ACTOR_BYTES_MAX = 1024;
 const REASON_BYTES_MAX = 4096;
 const HOLD_BYTES_MAX = 256;
 const KIND_BYTES_MAX = 64;
+const ANCHOR_KINDS_MAX = 16;
 /** Entries of one erasure: a thousand need 100 KB. */
 const ERASED_ENTRIES_MAX = 10_000;
 const SIGNED_IDS_MAX = 16;
@@ -195,7 +198,7 @@ const NOTE: Check = text({ max: NOTE_BYTES_MAX });
 const HOLD: Check = text({ max: HOLD_BYTES_MAX, line: true });
 const LOCK_STORE_ID: Check = hex(32);
 const SCHEME: Check = oneOf("event", "fields");
-const RULES: Check = object({ requireSignature: boolean });
+const ANCHOR_KIND: Check = text({ max: KIND_BYTES_MAX, line: true });
 /** Whether a key can be used is decided where it is: a vkey of a later type must not spoil the event. */
 const VKEY: Check = text({ max: VKEY_BYTES_MAX, line: true });
 const VKEYS: Check = array(VKEY, { min: 1, max: LOG_KEYS_MAX });
@@ -214,6 +217,11 @@ function ascending<T>(check: Check, compare: (a: T, b: T) => number): Check {
     }
   };
 }
+
+const RULES: Check = object({
+  requireSignature: boolean,
+  "anchors?": ascending(array(ANCHOR_KIND, { min: 1, max: ANCHOR_KINDS_MAX }), compareNames),
+});
 
 /** The check that goes with the value of `role`. */
 function byRole(roles: Readonly<Record<string, Check>>): Check {
@@ -287,7 +295,7 @@ const PAYLOADS: Readonly<Record<ControlAction, Check>> = {
   },
   "ledger.hold.released": object({ hold: HOLD, reason: REASON }),
   "ledger.anchor": object({
-    kind: text({ max: KIND_BYTES_MAX, line: true }),
+    kind: ANCHOR_KIND,
     size: SIZE,
     root: HASH,
     note: HASH,

@@ -11,6 +11,8 @@ import {
   type VerifyReport,
 } from "./report.ts";
 
+import { EMPTY_TIMELINE, type Timeline, timeText } from "./timeline.ts";
+
 /** What reports of receipts and exports have in common. Normative: spec/verification.md. */
 
 export function verdict(status: VerdictStatus, basis: string, unchecked: readonly string[] = []): Verdict {
@@ -61,6 +63,7 @@ export function unreadableReport(
     findings: [finding],
     findingsOmitted: 0,
     erased: { entries: 0, fields: 0 },
+    timeline: EMPTY_TIMELINE,
     requiredMissing: missingEvidence(policy, null),
     needsReindex: false,
     summary: `not a valid ${kind}: ${finding.message}`,
@@ -108,6 +111,27 @@ export function timeOf(accepted: VerifiedCheckpoint | null): Verdict {
     return verdict("notEstablished", "no time from outside: those of the entries are the claim of the ledger");
   }
   return verdict("pass", `existed before ${instantOf(accepted.witnessTime)}, says a quorum of witnesses`);
+}
+
+/** What the witnesses of an accepted checkpoint bound. */
+export function timelineOfCheckpoint(accepted: VerifiedCheckpoint | null): Timeline {
+  const { witnessTime = null } = accepted ?? {};
+  if (accepted === null || witnessTime === null) return EMPTY_TIMELINE;
+  const row = witnessBound({ size: accepted.checkpoint.size, witnesses: accepted.witnesses, witnessTime });
+  return { notAfter: row, notBefore: [] };
+}
+
+/** What cosignatures that reach the quorum say of time: nothing for a time that no date can say. */
+export function witnessBound(cosigned: {
+  readonly size: number;
+  readonly witnesses: VerifiedCheckpoint["witnesses"];
+  readonly witnessTime: number;
+}): Timeline["notAfter"] {
+  const { size, witnesses, witnessTime } = cosigned;
+  const time = timeText(witnessTime * 1_000);
+  if (time === null) return [];
+  const source = `cosignatures of size ${size} by ${witnesses.map((witness) => witness.name).join(", ")}`;
+  return [{ size, time, source, relies: "the witnesses of the quorum tell the right time and keep their keys" }];
 }
 
 /** Seconds since 1970 for people; a witness may state any. */

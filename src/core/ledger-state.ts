@@ -1,4 +1,10 @@
-import { type ControlEvent, type GenesisPayload, keyEventMessage } from "./control-event.ts";
+import {
+  type AnchorPayload,
+  type ControlEvent,
+  type GenesisPayload,
+  keyEventMessage,
+  type Rules,
+} from "./control-event.ts";
 import { bytesEqual, decodeBase64, encodeUtf8 } from "./encoding.ts";
 import type { Entry, Scheme } from "./entry.ts";
 import { type ErasureClaim, effectOf } from "./erasure.ts";
@@ -18,7 +24,7 @@ export interface LedgerState {
   /** Scheme of new entries. */
   readonly scheme: Scheme;
   /** Ascending by `fromIndex`; the last one holds now. */
-  readonly rules: readonly { readonly fromIndex: number; readonly requireSignature: boolean }[];
+  readonly rules: readonly LedgerRules[];
   readonly logKeys: readonly LogKey[];
   /** Smallest `validUntilSize` of each revoked log key, by vkey; a policy may name one that the ledger never introduced. */
   readonly revocations: ReadonlyMap<string, number>;
@@ -27,6 +33,8 @@ export interface LedgerState {
   /** Erased entries: by whom, and which fields (null = the whole body). */
   readonly erasures: ReadonlyMap<number, ErasedEntry>;
   readonly holds: readonly Hold[];
+  /** Anchors in the order of their events; the bytes that these name are not part of the tree. */
+  readonly anchors: readonly AnchorEvent[];
   /** SHA-256 of key id and event id of erased signed events → erasure index. */
   readonly erasedSignedIds: ReadonlyMap<string, number>;
   /** Lock store that a signer must use now. */
@@ -45,6 +53,10 @@ export interface GenesisFacts {
   readonly lockStoreId: string;
   readonly logKeys: readonly string[];
   readonly predecessor: { readonly origin: string; readonly size: number; readonly root: string } | null;
+}
+
+export interface LedgerRules extends Rules {
+  readonly fromIndex: number;
 }
 
 export interface LogKey {
@@ -92,6 +104,12 @@ export interface Hold {
   readonly last: number;
   readonly placedAt: number;
   readonly releasedAt: number | null;
+}
+
+export interface AnchorEvent extends AnchorPayload {
+  /** Leaf index of the event, and its time. */
+  readonly index: number;
+  readonly time: string;
 }
 
 /** One control entry as replay sees it: already parsed and committed. */
@@ -145,13 +163,14 @@ class StateDraft {
   private readonly options: ReplayOptions;
   private genesis: GenesisFacts | null = null;
   private scheme: Scheme = "event";
-  private readonly rules: { fromIndex: number; requireSignature: boolean }[] = [];
+  private readonly rules: LedgerRules[] = [];
   private readonly logKeys: Mutable<LogKey>[] = [];
   private readonly authors = new Map<string, Mutable<AuthorRegistration>>();
   private readonly revocations = new Map<string, number>();
   private readonly erasures = new Map<number, ErasureClaim[]>();
   private readonly holds: Mutable<Hold>[] = [];
   private readonly holdsByName = new Map<string, Mutable<Hold>>();
+  private readonly anchors: AnchorEvent[] = [];
   private readonly erasedSignedIds = new Map<string, number>();
   private lockStoreId = "";
   private sealedAt: number | null = null;
@@ -182,6 +201,7 @@ class StateDraft {
       authors: this.authors,
       erasures,
       holds: this.holds,
+      anchors: this.anchors,
       erasedSignedIds: this.erasedSignedIds,
       lockStoreId: this.lockStoreId,
       sealedAt: this.sealedAt,
@@ -208,7 +228,7 @@ class StateDraft {
         if (before && !control.payload.rules.requireSignature) {
           this.report("rules-weakened", index, "requireSignature was switched off inside the ledger");
         }
-        this.rules.push({ fromIndex: index + 1, requireSignature: control.payload.rules.requireSignature });
+        this.rules.push({ fromIndex: index + 1, ...control.payload.rules });
         if (control.payload.scheme !== undefined) this.scheme = control.payload.scheme;
         return;
       }
@@ -241,6 +261,7 @@ class StateDraft {
       case "ledger.anchor":
         if (control.payload.size > index)
           this.report("control-malformed", index, "anchors a checkpoint larger than its own index");
+        else this.anchors.push({ index, time: at.entry.time, ...control.payload });
         return;
       case "ledger.epoch.sealed":
         this.sealedAt ??= index;
@@ -275,7 +296,7 @@ class StateDraft {
     };
     this.scheme = payload.scheme;
     this.lockStoreId = payload.lockStoreId;
-    this.rules.push({ fromIndex: 1, requireSignature: payload.rules.requireSignature });
+    this.rules.push({ fromIndex: 1, ...payload.rules });
     for (const key of this.usableLogKeys(payload.logKeys)) this.introduceLogKey(key, 0, "genesis", null);
     if (this.logKeys.length === 0) this.report("genesis-malformed", 0, "genesis names no usable log key");
   }

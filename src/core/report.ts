@@ -1,3 +1,5 @@
+import type { Timeline } from "./timeline.ts";
+
 /** The answer of verify: six verdicts, every finding, and who was relied upon. Normative: spec/verification.md. */
 
 export type VerdictName = "integrity" | "order" | "authenticity" | "completeness" | "independence" | "time";
@@ -127,7 +129,9 @@ export interface VerifyReport {
   readonly findingsOmitted: number;
   /** Entries whose body or fields a valid erasure removed. */
   readonly erased: { readonly entries: number; readonly fields: number };
-  /** Outside evidence that the policy asks for and that is not there: `quorum`. */
+  /** Since when entries exist at the latest, and at the earliest, as outside evidence proves it. `bracketOf` reads it for one entry. */
+  readonly timeline: Timeline;
+  /** Outside evidence that was asked for and that is not there: `quorum` by the policy, `anchor` by the reader. */
   readonly requiredMissing: readonly string[];
   /** True when derived data disagree with the committed bytes: searches may be wrong until `reindex`. */
   readonly needsReindex: boolean;

@@ -1,3 +1,5 @@
+import { formatTime } from "./entry.ts";
+
 /** Since when entries exist, and since when at the latest: what outside evidence proves of their time, and on whose word. */
 
 /** Entries below `size` existed at `time`. */
@@ -57,6 +59,16 @@ export function bracketOf(timeline: Timeline, index: number): Bracket {
     notBefore: timeline.notBefore.findLast((row) => row.index <= index) ?? null,
     notAfter: timeline.notAfter.find((row) => row.size > index) ?? null,
   };
+}
+
+/** Ledger time of milliseconds since 1970; null for what no date of the formats can say. */
+export function timeText(timeMs: number): string | null {
+  try {
+    return formatTime(timeMs);
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error;
+    return null;
+  }
 }
 
 function compare(a: string, b: string): number {

@@ -10,6 +10,7 @@ import type { FileLine } from "./file-lines.ts";
 import {
   independenceOf,
   missingEvidence,
+  timelineOfCheckpoint,
   timeOf,
   unreadableReport,
   type Verdicts,
@@ -142,6 +143,7 @@ function reportOf(examined: ExaminedHeader, tally: ExportTally, findings: Findin
     range: isWhole ? null : [selection.first, selection.last],
     pin,
     verdicts,
+    timeline: timelineOfCheckpoint(accepted),
     findings: findings.findings,
     findingsOmitted: findings.omitted,
     erased: { entries: tally.erasedEntries, fields: tally.erasedFields },

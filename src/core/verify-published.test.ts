@@ -97,6 +97,7 @@ describe("verification of a published ledger", () => {
       findings: [],
       findingsOmitted: 0,
       erased: { entries: 0, fields: 0 },
+      timeline: { notAfter: [], notBefore: [] },
       requiredMissing: [],
       needsReindex: false,
       summary: "intact: 301 entries, without their events",

@@ -3,7 +3,15 @@ import { headOfNote } from "./contradiction.ts";
 import { bytesEqual, encodeHex } from "./encoding.ts";
 import { EntryChain } from "./entry-chain.ts";
 import { isTallystickError } from "./errors.ts";
-import { independenceOf, missingEvidence, timeOf, unreadableReport, verdict, withFindings } from "./file-report.ts";
+import {
+  independenceOf,
+  missingEvidence,
+  timelineOfCheckpoint,
+  timeOf,
+  unreadableReport,
+  verdict,
+  withFindings,
+} from "./file-report.ts";
 import { FindingList } from "./finding-list.ts";
 import { TILE_WIDTH, TIME_SKEW_SECONDS_MAX } from "./limits.ts";
 import { hashLeaf, TREE_HASH_BYTES } from "./merkle.ts";
@@ -495,6 +503,7 @@ class PublishedLedger {
       range: null,
       pin,
       verdicts,
+      timeline: timelineOfCheckpoint(accepted),
       findings: findings.findings,
       findingsOmitted: findings.omitted,
       erased: { entries: 0, fields: 0 },

@@ -4,6 +4,7 @@ import { refuseNewerFormat } from "./file-kind.ts";
 import {
   independenceOf,
   missingEvidence,
+  timelineOfCheckpoint,
   timeOf,
   unreadableReport,
   type Verdicts,
@@ -55,6 +56,7 @@ export async function reportReceipt(file: Uint8Array | string, options: VerifyFi
     range: [index, index],
     pin,
     verdicts,
+    timeline: timelineOfCheckpoint(examination.accepted),
     findings: findings.findings,
     findingsOmitted: findings.omitted,
     erased: { entries: 0, fields: 0 },

@@ -255,6 +255,28 @@ export class CheckpointTrust {
     return this.checked.findLast((checkpoint) => checkpoint.quorum) ?? null;
   }
 
+  /** Every checkpoint that holds and has that quorum, ascending by size. */
+  allWitnessed(): readonly CheckedCheckpoint[] {
+    return this.policy.quorum === "none" ? [] : this.checked.filter((checkpoint) => checkpoint.quorum);
+  }
+
+  /**
+   * What is wrong with the signatures of a note whose root is that of the tree; null where nothing is. As for stored checkpoints,
+   * one by keys of the ledger that the reader does not pin stands if a valid key signed a later tree.
+   */
+  async objectionTo(note: string): Promise<string | null> {
+    try {
+      await verifyCheckpoint(note, this.policy);
+      return null;
+    } catch (error) {
+      if (!isTallystickError(error)) throw error;
+      const size = CheckpointTrust.headOf(note)?.size ?? Number.POSITIVE_INFINITY;
+      const isCovered = size <= (this.checked.at(-1)?.size ?? 0);
+      const stands = error.code === "signature-missing" && isCovered && (await this.isSignedByLedger(note));
+      return stands ? null : error.message;
+    }
+  }
+
   /** How an accepted key came to be accepted, for the report. */
   originOf(key: VerifierKey): string {
     return this.origins.get(key.vkey) ?? "unknown";

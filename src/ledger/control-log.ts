@@ -15,11 +15,10 @@ export function parseControlEntry(stored: StoredEntry): ControlEntry {
 }
 
 /** State of the ledger as its control events say now. The engine trusts its own store here; `verify` does not. */
-export async function loadState(
-  storage: LedgerStorage,
-): Promise<{ readonly state: LedgerState; readonly genesisLeaf: string }> {
+export async function loadState(storage: LedgerStorage): Promise<LoadedState> {
   const controls: ControlEntry[] = [];
-  for (const index of await storage.readControls()) {
+  const indexes = await storage.readControls();
+  for (const index of indexes) {
     const [stored] = await storage.readEntries(index, index + 1);
     // The list is derived data. What it names beyond the end of the ledger was cut off, which the boot check explains; of an
     // ordinary entry that it names `verify` says that the list is wrong.
@@ -28,7 +27,33 @@ export async function loadState(
   }
   const { state } = await replayControls(controls);
   if (state === null) throw new MalformedError("not-a-ledger", "entry 0 is not the genesis of a ledger; run verify");
-  return { state, genesisLeaf: controls[0]?.leaf ?? "" };
+  return { state, genesisLeaf: controls[0]?.leaf ?? "", controlsSeen: (indexes.at(-1) ?? -1) + 1 };
+}
+
+export interface LoadedState {
+  readonly state: LedgerState;
+  readonly genesisLeaf: string;
+  /** Control entries below this index are part of it. */
+  readonly controlsSeen: number;
+}
+
+/**
+ * The state with what was appended since it was loaded. Anchors are by far the most frequent control events and change nothing but
+ * their own list; whatever else is new, all is replayed.
+ */
+export async function refreshState(storage: LedgerStorage, loaded: LoadedState): Promise<LoadedState> {
+  const fresh = await storage.readControls(loaded.controlsSeen);
+  const last = fresh.at(-1);
+  if (last === undefined) return loaded;
+  const anchors = [...loaded.state.anchors];
+  for (const index of fresh) {
+    const [stored] = await storage.readEntries(index, index + 1);
+    const control = stored === undefined ? null : openControlEntry(stored);
+    if (control === null || control.control.action !== "ledger.anchor") return loadState(storage);
+    const { size } = control.control.payload;
+    if (size <= index) anchors.push({ index, time: control.entry.time, ...control.control.payload });
+  }
+  return { ...loaded, state: { ...loaded.state, anchors }, controlsSeen: last + 1 };
 }
 
 /** A control entry of our own store that does not open was tampered with: no state can be built on it. */

@@ -16,6 +16,8 @@ export interface GenesisOptions {
   readonly commitmentHash: HashName;
   readonly scheme: "event" | "fields";
   readonly requireSignature: boolean;
+  /** Kinds of anchors that make an entry `anchored`. */
+  readonly anchors?: readonly string[] | undefined;
   readonly eventBytes: number;
   readonly lockStoreId: string;
   readonly signers: readonly Signer[];
@@ -24,6 +26,14 @@ export interface GenesisOptions {
 /** vkey line of a log signer under its origin: note type 0x01 for Ed25519, 0x06 for ML-DSA-44. */
 export function vkeyOf(origin: string, signer: Signer): string {
   return formatVerifierKey({ name: origin, type: signer.algorithm === "ed25519" ? 1 : 6, publicKey: signer.publicKey });
+}
+
+/** Rules as they are committed: kinds of anchors in their one order. */
+export function rulesOf({ requireSignature, anchors }: Pick<GenesisOptions, "requireSignature" | "anchors">): {
+  requireSignature: boolean;
+  anchors?: string[];
+} {
+  return anchors === undefined ? { requireSignature } : { anchors: [...new Set(anchors)].sort(), requireSignature };
 }
 
 /** The batch that makes a ledger: entry 0, `ledger.genesis`. */
@@ -40,7 +50,7 @@ export function genesisBatch(
         lockStoreId: options.lockStoreId,
         logKeys: options.signers.map((signer) => vkeyOf(options.origin, signer)),
         origin: options.origin,
-        rules: { requireSignature: options.requireSignature },
+        rules: rulesOf(options),
         scheme: options.scheme,
       },
     },

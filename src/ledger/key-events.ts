@@ -7,7 +7,7 @@ import { isInForce, type LedgerState } from "../core/ledger-state.ts";
 import { parseVerifierKey, spkiOfVerifierKey } from "../core/note.ts";
 import { keyIdOf } from "../core/signature/table.ts";
 import type { Checkpointer } from "./checkpointer.ts";
-import { vkeyOf } from "./genesis.ts";
+import { rulesOf, vkeyOf } from "./genesis.ts";
 import type { Appended, Sequencer, Submission } from "./sequencer.ts";
 import type { Signer } from "./signer.ts";
 
@@ -163,11 +163,14 @@ export class KeyEvents {
   /** Changes the rules from the next entry on; they can only grow stricter. Errors: `signature-required` for a weakening. */
   async changeRules(rules: {
     readonly requireSignature: boolean;
+    /** Kinds of anchors of which one makes an entry `anchored`; those of before when left out. */
+    readonly anchors?: readonly string[];
     readonly scheme?: "event" | "fields";
   }): Promise<Appended> {
     this.parts.requireWritable();
     const { requireSignature, scheme } = rules;
-    const payload = { rules: { requireSignature }, ...(scheme === undefined ? {} : { scheme }) };
+    const anchors = rules.anchors ?? this.parts.state().rules.at(-1)?.anchors;
+    const payload = { rules: rulesOf({ requireSignature, anchors }), ...(scheme === undefined ? {} : { scheme }) };
     return this.appendSigned("ledger.rules.changed", payload, [], () => {
       if (requireSignature || this.parts.state().rules.at(-1)?.requireSignature !== true) return;
       throw new PolicyError(

@@ -12,16 +12,19 @@ import {
   VerificationError,
 } from "../core/errors.ts";
 import { type EncodedEvent, type Event, encodeEvent } from "../core/event.ts";
+import { sha256Hex } from "../core/hash.ts";
 import type { LedgerState } from "../core/ledger-state.ts";
 import { NOTE_BYTES_MAX } from "../core/limits.ts";
 import { parseNote } from "../core/note.ts";
 import type { Policy } from "../core/policy.ts";
 import type { VerifyReport } from "../core/report.ts";
+import type { Anchor } from "./anchor.ts";
+import { Anchoring, type AnchorResult, type NewAnchor } from "./anchoring.ts";
 import type { Archive } from "./archive.ts";
 import { bootCheck, requireCovered } from "./boot.ts";
 import { Checkpointer, type SignedCheckpoint } from "./checkpointer.ts";
 import type { Clock } from "./clock.ts";
-import { loadState } from "./control-log.ts";
+import { type LoadedState, loadState, refreshState } from "./control-log.ts";
 import { type Erased, type EraseOptions, type EraseTarget, planErasure } from "./erase.ts";
 import { type ExportOptions, exportLedger } from "./export.ts";
 import { Indexer } from "./indexer.ts";
@@ -88,6 +91,8 @@ export interface LedgerParts {
   readonly closed?: (size: number) => void;
   /** Who cosigns, and how many of them are enough. */
   readonly witnesses?: { readonly policy: Policy; readonly witnesses: readonly Witness[] } | undefined;
+  /** Who attests the time of checkpoints. */
+  readonly anchors?: readonly Anchor[] | undefined;
   /** Runs verification ranges in parallel where the storage can. */
   readonly verifyRanges?: VerifyLedgerOptions["runRange"];
 }
@@ -103,21 +108,20 @@ export class LedgerEngine {
   private readonly checkpointer: Checkpointer;
   private readonly indexer: Indexer;
   private readonly witnessing: Witnessing | null;
+  private readonly anchoring: Anchoring;
   private readonly salts: SaltPool;
   private readonly genesisLeaf: string;
-  private ledgerState: LedgerState;
+  private loaded: LoadedState;
   private problem: TallystickError | null;
   private closing: Promise<void> | null = null;
   private cancelPurge: (() => void) | null = null;
   /** Key management: rotation, revocation, author keys, rules, holds. */
   readonly keys: KeyEvents;
 
-  private constructor(
-    parts: LedgerParts,
-    loaded: { state: LedgerState; genesisLeaf: string; edge: RightEdge; problem: TallystickError | null },
-  ) {
+  private constructor(parts: LedgerParts, loaded: LoadedState & { edge: RightEdge; problem: TallystickError | null }) {
     this.parts = parts;
-    this.ledgerState = loaded.state;
+    const { state, genesisLeaf, controlsSeen } = loaded;
+    this.loaded = { state, genesisLeaf, controlsSeen };
     this.genesisLeaf = loaded.genesisLeaf;
     this.problem = loaded.problem;
     this.origin = loaded.state.genesis.origin;
@@ -146,7 +150,10 @@ export class LedgerEngine {
       edge: () => this.sequencer.edge,
       state: () => this.ledgerState,
       gate: async () => this.witnessing?.consult(),
-      released: () => this.witnessing?.schedule(),
+      released: () => {
+        this.witnessing?.schedule();
+        this.anchoring.schedule();
+      },
     });
     this.witnessing =
       parts.witnesses === undefined || parts.witnesses.witnesses.length === 0
@@ -158,12 +165,20 @@ export class LedgerEngine {
             clock,
             edge: () => this.sequencer.edge,
             state: () => this.ledgerState,
-            sign: async () => {
-              await this.refresh();
-              return this.checkpointer.sign();
-            },
+            sign: () => this.signLatest(),
             everyMs: limits.witnessEveryMs,
           });
+    this.anchoring = new Anchoring({
+      anchors: parts.anchors ?? [],
+      storage,
+      clock,
+      random: parts.random,
+      limits,
+      state: () => this.ledgerState,
+      size: () => this.size,
+      sign: () => this.signLatest(),
+      record: (anchor) => this.recordAnchor(anchor),
+    });
     this.indexer = new Indexer({ storage, clock, sequencer: this.sequencer, state: () => this.ledgerState });
     this.keys = new KeyEvents({
       origin: this.origin,
@@ -178,7 +193,8 @@ export class LedgerEngine {
 
   /** Opens a ledger that exists in `parts.storage`: loads its state, runs the boot check. Errors: `rolled-back`, `forked`. */
   static async open(parts: LedgerParts): Promise<LedgerEngine> {
-    const { state, genesisLeaf } = await loadState(parts.storage);
+    const loaded = await loadState(parts.storage);
+    const { state } = loaded;
     const edge = await RightEdge.load(parts.storage);
     const lastSeen = await parts.readerState?.lastSeen(state.genesis.origin);
     let problem = parts.problem;
@@ -194,7 +210,7 @@ export class LedgerEngine {
       // A reader may look at a rolled-back ledger: it is told by the cause, and by `verify`.
       problem = new UnavailableError("read-only", "the ledger was opened read-only", { cause: error });
     }
-    const ledger = new LedgerEngine(parts, { state, genesisLeaf, edge, problem });
+    const ledger = new LedgerEngine(parts, { ...loaded, edge, problem });
     ledger.checkpointer.latest = latest;
     if (problem === null) {
       // A crash after the lock store and before the copy: without it readers of the file alone would miss this checkpoint.
@@ -203,6 +219,7 @@ export class LedgerEngine {
       if (latest === null || latest.size < edge.size) ledger.checkpointer.schedule();
       await ledger.finishPurge();
       ledger.indexer.schedule();
+      ledger.anchoring.schedule();
     } else await ledger.openWitnessing();
     return ledger;
   }
@@ -357,15 +374,12 @@ export class LedgerEngine {
     if (index >= this.size) throw new RangeError(`settled: there is no entry ${index}; the ledger has ${this.size}`);
     if (level === "durable") return;
     if (level === "checkpointed" && (this.checkpointer.latest?.size ?? 0) > index) return;
-    if (level === "anchored" || (level === "witnessed" && this.witnessing === null)) {
-      const reached = (this.checkpointer.latest?.size ?? 0) > index ? "checkpointed" : "durable";
-      const lacking = level === "witnessed" ? "witnesses" : "anchors";
+    if (level === "anchored") return raceSignal(this.anchored(index), options.signal);
+    if (level === "witnessed" && this.witnessing === null) {
       throw new PolicyError(
         "level-not-reached",
-        `entry ${index} cannot become ${level}: this ledger has no ${lacking}`,
-        {
-          details: { index, reached },
-        },
+        `entry ${index} cannot become witnessed: this ledger has no witnesses`,
+        { details: { index, reached: this.reachedBy(index) } },
       );
     }
     if (level === "witnessed") await raceSignal(this.witnessed(index), options.signal);
@@ -376,8 +390,10 @@ export class LedgerEngine {
   async checkpoint(options: { readonly until?: Level } = {}): Promise<string> {
     this.requireOpen();
     await this.refresh();
-    if (options.until === "witnessed" || options.until === "anchored") {
-      await this.settled(this.size - 1, options.until);
+    // A ledger at rest ends with the events of its last anchors, which are never anchored for themselves.
+    if (options.until === "anchored") return this.coveringCheckpoint(this.anchoring.lastFresh(), { until: "anchored" });
+    if (options.until === "witnessed") {
+      await this.settled(this.size - 1, "witnessed");
       return this.witnessing?.latest?.note ?? "";
     }
     if (this.problem !== null) {
@@ -407,6 +423,8 @@ export class LedgerEngine {
     const level = until === undefined || until === "durable" ? "checkpointed" : until;
     await this.settled(index, level, signal === undefined ? {} : { signal });
     await this.catchUp();
+    // The note itself that was anchored: whoever holds the proof needs no other.
+    if (level === "anchored") return (await this.anchoring.anchoredOver(index))?.note ?? "";
     const witnessed = level === "witnessed" ? this.witnessing?.latest?.note : undefined;
     return witnessed ?? this.checkpointer.latest?.note ?? "";
   }
@@ -544,6 +562,9 @@ export class LedgerEngine {
   async status(): Promise<LedgerStatus> {
     this.requireOpen();
     await this.refresh();
+    const { anchors, rules } = this.ledgerState;
+    const isExpected = this.anchoring.status.length > 0 || rules.at(-1)?.anchors !== undefined;
+    const hasAnchors = isExpected || anchors.length > 0;
     return readStatus({
       origin: this.origin,
       size: this.size,
@@ -553,6 +574,13 @@ export class LedgerEngine {
       checkpointed: this.checkpointer.latest?.size ?? 0,
       witnessed: this.witnessing === null ? null : (this.witnessing.latest?.size ?? 0),
       witnesses: this.witnessing?.status ?? [],
+      anchoring: {
+        anchored: hasAnchors ? await this.anchoring.anchoredSize() : null,
+        unanchoredMs: hasAnchors ? await this.anchoring.unanchoredMs() : 0,
+        pendingUpgrades: this.anchoring.pending,
+        anchors: this.anchoring.status,
+        isExpected,
+      },
       problem: this.ownProblem() ?? this.witnessing?.alarm ?? this.checkpointer.failure,
     });
   }
@@ -563,6 +591,36 @@ export class LedgerEngine {
     const cosigned = this.witnessing?.latest;
     const witnessed = cosigned != null && headOf(cosigned.note).size === headOf(note).size ? cosigned.note : note;
     return publishLedger({ ...this.proofParts(), archive, note: witnessed });
+  }
+
+  /**
+   * Asks every anchor now for a proof of a checkpoint over everything so far, and records each answer as a `ledger.anchor` event. What
+   * an anchor does not give is in its result; one that has nothing new to anchor is not asked. An abort stops the waiting, not what was
+   * asked. Errors: those of `checkpoint`, `ledger-sealed`.
+   */
+  async anchor(options: { readonly signal?: AbortSignal } = {}): Promise<readonly AnchorResult[]> {
+    this.requireWritable();
+    options.signal?.throwIfAborted();
+    this.requireUnsealed();
+    return raceSignal(this.anchoring.anchorNow(), options.signal);
+  }
+
+  /** Asks for every recorded proof that waits whether it can be completed now, and records what came of it as new events. */
+  async upgradeAnchors(options: { readonly signal?: AbortSignal } = {}): Promise<readonly AnchorResult[]> {
+    this.requireWritable();
+    options.signal?.throwIfAborted();
+    this.requireUnsealed();
+    await this.refresh();
+    return raceSignal(this.anchoring.upgradeNow(), options.signal);
+  }
+
+  /** Every recorded anchor in the order of their events, with the bytes that belong to it. Nothing of it is verified: `verify` does that. */
+  async *anchors(): AsyncGenerator<LedgerAnchor> {
+    await this.refresh();
+    for (const { index, time, kind, size, root } of this.ledgerState.anchors) {
+      const stored = await this.parts.storage.readAnchor(index);
+      yield { index, time, kind, size, root, note: stored?.note ?? null, proof: stored?.proof ?? null };
+    }
   }
 
   /** Counts, times and sizes per action and actor, and when the ledger was last verified here. Reads every entry once. */
@@ -585,7 +643,7 @@ export class LedgerEngine {
     await this.sequencer.drain();
     const entries = await reindexLedger(this.parts.storage);
     this.sequencer.edge = await RightEdge.load(this.parts.storage);
-    await this.reloadState();
+    this.loaded = await loadState(this.parts.storage);
     return { entries };
   }
 
@@ -600,6 +658,7 @@ export class LedgerEngine {
     this.closing ??= Promise.resolve();
     this.cancelPurge?.();
     this.indexer.stop();
+    await this.anchoring.stop();
     await this.witnessing?.stop();
     this.checkpointer.stop();
   }
@@ -609,6 +668,8 @@ export class LedgerEngine {
   }
 
   private async shutDown(): Promise<void> {
+    // First: what it records is signed below.
+    await this.anchoring.stop();
     await this.sequencer.drain();
     this.cancelPurge?.();
     this.indexer.stop();
@@ -663,6 +724,22 @@ export class LedgerEngine {
   private async witnessed(index: number): Promise<void> {
     const latest = this.witnessing?.latest;
     if (latest == null || latest.size <= index) await this.witnessing?.cosign();
+  }
+
+  /** Fails closed: an entry is anchored by a complete proof over it, of a kind that the rules name, or it is not. */
+  private async anchored(index: number): Promise<void> {
+    if ((await this.anchoring.anchoredOver(index)) !== null) return;
+    if (this.problem === null && this.anchoring.status.length > 0) {
+      await this.anchoring.anchorNow({ over: index });
+      await this.anchoring.upgradeNow();
+      if ((await this.anchoring.anchoredOver(index)) !== null) return;
+    }
+    throw this.anchoring.notReached(index, this.reachedBy(index));
+  }
+
+  private reachedBy(index: number): Level {
+    if ((this.witnessing?.latest?.size ?? 0) > index) return "witnessed";
+    return (this.checkpointer.latest?.size ?? 0) > index ? "checkpointed" : "durable";
   }
 
   /** What is wrong with the ledger, not with this handle: one that only reads is as healthy as the ledger is. */
@@ -725,8 +802,39 @@ export class LedgerEngine {
     return prepareSubmission(this.encode(signed), scheme, salts === null ? drawn : () => salts, commitmentHash);
   }
 
+  private get ledgerState(): LedgerState {
+    return this.loaded.state;
+  }
+
   private async reloadState(): Promise<void> {
-    this.ledgerState = (await loadState(this.parts.storage)).state;
+    this.loaded = await refreshState(this.parts.storage, this.loaded);
+  }
+
+  private async signLatest(): Promise<SignedCheckpoint> {
+    await this.refresh();
+    return this.checkpointer.sign();
+  }
+
+  /** One control event, with note and proof in the same commit: neither is ever without the other. */
+  private async recordAnchor({ kind, note, proof }: NewAnchor): Promise<Appended> {
+    const { size, root } = headOf(decodeUtf8(note, "malformed-note"));
+    const hashes = { note: sha256Hex(note), proof: sha256Hex(proof) };
+    const event = { action: "ledger.anchor", payload: { kind, root, size, ...hashes } };
+    const submission = this.prepare(encodeEvent(event, { control: true }), "control");
+    const placed = await this.sequencer.exclusive({ ids: [], idDigests: [], indexes: [] }, (_view, edge) => {
+      this.requireUnsealed();
+      const { appended, batch } = this.sequencer.placeAlone(submission, edge);
+      return { batch: { ...batch, anchors: [{ index: appended.index, note, proof }] }, result: appended };
+    });
+    if (placed === undefined)
+      throw new UnavailableError("storage-busy", "the anchor was not committed; nothing changed");
+    return placed;
+  }
+
+  private requireUnsealed(): void {
+    const { sealedAt } = this.ledgerState;
+    if (sealedAt === null) return;
+    throw new PolicyError("ledger-sealed", `the ledger was sealed at entry ${sealedAt}; append to its successor`);
   }
 
   /** Sees what other processes appended. */
@@ -790,6 +898,20 @@ export class LedgerEngine {
     }
     return purged;
   }
+}
+
+/** A recorded anchor. */
+export interface LedgerAnchor {
+  /** Leaf index and time of its event. */
+  readonly index: number;
+  readonly time: string;
+  readonly kind: string;
+  /** Size and hex root of the checkpoint that it anchors. */
+  readonly size: number;
+  readonly root: string;
+  /** Bytes of the anchored note and of the proof; null where they are gone. */
+  readonly note: Uint8Array | null;
+  readonly proof: Uint8Array | null;
 }
 
 /** Size and hex root of a checkpoint note, unverified. */

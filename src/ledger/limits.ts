@@ -18,6 +18,12 @@ export interface LedgerLimits {
   readonly checkpointEveryMs: number;
   /** Longest time between a released checkpoint and asking the witnesses to cosign. */
   readonly witnessEveryMs: number;
+  /** Entries after which the ledger is anchored before its time, but not more than once a minute. */
+  readonly anchorEveryEntries: number;
+  /** Longest time between an entry and asking for an anchor that covers it. */
+  readonly anchorEveryMs: number;
+  /** Entries that no complete anchor covers for longer than this beyond `anchorEveryMs` turn `status` red. */
+  readonly anchorOverdueMs: number;
   /** Entries that are not signed, or not witnessed where witnesses are set, for longer than this turn `status` red. */
   readonly overdueMs: number;
   /** A wall clock that gains more than this on the monotonic clock is refused, not written. */
@@ -37,6 +43,10 @@ export const DEFAULT_LIMITS: LedgerLimits = {
   eventBytes: EVENT_BYTES_DEFAULT,
   checkpointEveryMs: 1_000,
   witnessEveryMs: 1_000,
+  anchorEveryEntries: 100_000,
+  anchorEveryMs: 3_600_000,
+  // A calendar's promise is kept within hours, seldom within a day.
+  anchorOverdueMs: DAY_MS,
   overdueMs: 60_000,
   clockJumpMaxMs: 366 * DAY_MS,
   findingsMax: 1_000,

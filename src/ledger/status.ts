@@ -1,4 +1,5 @@
 import { parseEntry, parseTime } from "../core/entry.ts";
+import type { AnchorStatus } from "./anchoring.ts";
 import type { LedgerLimits } from "./limits.ts";
 import type { LedgerStorage } from "./storage.ts";
 import type { WitnessStatus } from "./witnessing.ts";
@@ -14,9 +15,18 @@ export interface LedgerStatus {
   readonly unsignedMs: number;
   readonly unwitnessedMs: number;
   readonly witnesses: readonly WitnessStatus[];
+  /** Size that complete anchors reach, of the kinds that the rules name; null when the ledger has none and was opened without. */
+  readonly anchored: number | null;
+  readonly unanchoredMs: number;
+  /** Recorded proofs that bound no time until they are upgraded. */
+  readonly pendingUpgrades: number;
+  readonly anchors: readonly AnchorStatus[];
   /** Why nothing is signed at the moment; null when nothing hinders it. */
   readonly problem: string | null;
-  /** Red: a delay is longer than `limits.overdueMs`, or the ledger cannot be appended to. */
+  /**
+   * Red: a delay is longer than `limits.overdueMs`, the ledger cannot be appended to, or it was opened with anchors, or its rules name
+   * some, and entries wait for one for longer than `limits.anchorEveryMs` and `limits.anchorOverdueMs`.
+   */
   readonly overdue: boolean;
 }
 
@@ -30,6 +40,14 @@ export interface StatusFacts {
   readonly checkpointed: number;
   readonly witnessed: number | null;
   readonly witnesses: readonly WitnessStatus[];
+  readonly anchoring: {
+    readonly anchored: number | null;
+    readonly unanchoredMs: number;
+    readonly pendingUpgrades: number;
+    readonly anchors: readonly AnchorStatus[];
+    /** Whether entries are expected to be anchored. */
+    readonly isExpected: boolean;
+  };
   readonly problem: unknown;
 }
 
@@ -39,8 +57,11 @@ export async function readStatus(facts: StatusFacts): Promise<LedgerStatus> {
   const unwitnessedMs = witnessed === null ? 0 : await waiting(facts, witnessed);
   const problem =
     facts.problem instanceof Error ? facts.problem.message : facts.problem == null ? null : String(facts.problem);
-  const overdue = problem !== null || Math.max(unsignedMs, unwitnessedMs) > limits.overdueMs;
-  return { origin, size, checkpointed, witnessed, unsignedMs, unwitnessedMs, witnesses, problem, overdue };
+  const { isExpected, ...anchoring } = facts.anchoring;
+  const isUnanchored = isExpected && anchoring.unanchoredMs > limits.anchorEveryMs + limits.anchorOverdueMs;
+  const overdue = problem !== null || isUnanchored || Math.max(unsignedMs, unwitnessedMs) > limits.overdueMs;
+  const waitingMs = { unsignedMs, unwitnessedMs };
+  return { origin, size, checkpointed, witnessed, ...waitingMs, witnesses, ...anchoring, problem, overdue };
 }
 
 /** Age of the first entry beyond `covered`, by the ledger's own time. */

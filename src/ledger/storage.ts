@@ -52,6 +52,15 @@ export interface StoredCheckpoint {
   readonly note: string;
 }
 
+/** What belongs to a `ledger.anchor` entry: the bytes whose hashes it commits to. */
+export interface StoredAnchor {
+  /** Leaf index of the entry. */
+  readonly index: number;
+  /** Bytes of the anchored note, and of the proof as it came. */
+  readonly note: Uint8Array;
+  readonly proof: Uint8Array;
+}
+
 /** Replacement of the erasable columns of one entry. An entry or id that is not stored is `invariant-broken`. */
 export interface Redaction {
   readonly index: number;
@@ -72,6 +81,8 @@ export interface Batch {
   readonly ids: readonly { readonly id: string; readonly index: number }[];
   /** Indexes of the new entries of scheme `control`. */
   readonly controls: readonly number[];
+  /** Notes and proofs of new entries that record an anchor. Never changed afterwards. */
+  readonly anchors?: readonly StoredAnchor[];
   /** Blocks whose filter must go because an erasure changed them; the engine builds them again later. */
   readonly unfilter?: readonly number[];
   readonly redactions?: readonly Redaction[];
@@ -121,6 +132,12 @@ export interface StorageCapabilities {
   readonly readLocation?: string;
 }
 
+/** A stored anchor as verification reads it. */
+export interface RawAnchor {
+  readonly note: Uint8Array | null;
+  readonly proof: Uint8Array | null;
+}
+
 /** Counts of the derived and side tables, so that verification can prove there is nothing else. */
 export interface SideTables {
   readonly tiles: number;
@@ -130,6 +147,8 @@ export interface SideTables {
   readonly erasedIds: readonly ErasedId[];
   readonly checkpoints: readonly StoredCheckpoint[];
   readonly cosigned: readonly StoredCheckpoint[];
+  /** Entries for which an anchor is stored, ascending. */
+  readonly anchors: readonly number[];
   /** Erasure entries whose bytes are still to be purged. */
   readonly purges: readonly number[];
   /** What is in the store and should not be: altered schema, rows that no reader expects. One sentence each. */
@@ -148,6 +167,8 @@ export interface StorageSnapshot {
   readFilter(block: number): Promise<Uint8Array | undefined> | Uint8Array | undefined;
   /** Index stored for an id, or undefined. */
   readId(id: string): Promise<number | undefined> | number | undefined;
+  /** Anchor stored for an entry, or undefined; null for bytes that are gone or of another type. */
+  readAnchor(index: number): Promise<RawAnchor | undefined> | RawAnchor | undefined;
   sideTables(): Promise<SideTables>;
   close(): Promise<void>;
 }
@@ -181,7 +202,8 @@ export interface LedgerStorage {
   /** Filters of `first ≤ block < end` that exist, ascending. */
   readFilters(first: number, end: number): Promise<readonly StoredFilter[]>;
   findById(id: string): Promise<StoredEntry | undefined>;
-  readControls(): Promise<readonly number[]>;
+  /** Indexes of control entries, from `first` on (default: all), ascending. */
+  readControls(first?: number): Promise<readonly number[]>;
 
   /** Stores a signed checkpoint. Same size and same note again is fine; the same size with another note is `invariant-broken`. */
   putCheckpoint(checkpoint: StoredCheckpoint): Promise<void>;
@@ -191,6 +213,9 @@ export interface LedgerStorage {
   putCosigned(checkpoint: StoredCheckpoint): Promise<void>;
   /** The largest one. */
   latestCosigned(): Promise<StoredCheckpoint | undefined>;
+
+  /** Note and proof that were committed with entry `index`, or undefined. */
+  readAnchor(index: number): Promise<StoredAnchor | undefined>;
 
   /** Replaces all derived data (tiles, filters, ids, controls) by what `rebuild` yields, atomically, and mends guard triggers. */
   rebuildDerived(rebuild: AsyncIterable<Batch> | Iterable<Batch>): Promise<void>;

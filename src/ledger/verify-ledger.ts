@@ -1,18 +1,31 @@
+import { type AnchorExamination, examineAnchors, type ShownAnchor } from "../core/anchor-evidence.ts";
+import { BITCOIN_HEADERS_MAX, bitcoinHeightsOf } from "../core/anchor-proof/bitcoin.ts";
+import type { Certificate } from "../core/anchor-proof/certificate.ts";
 import { idGuard } from "../core/control-event.ts";
-import { bytesEqual, encodeHex } from "../core/encoding.ts";
+import { bytesEqual, decodeHex, encodeHex } from "../core/encoding.ts";
 import { parseEntry } from "../core/entry.ts";
 import { type SourceRun, sourceFinding } from "../core/entry-verifier.ts";
 import { isTallystickError, MalformedError, VerificationError } from "../core/errors.ts";
+import { witnessBound } from "../core/file-report.ts";
 import { FindingList } from "../core/finding-list.ts";
-import { type ControlEntry, type LedgerState, replayControls } from "../core/ledger-state.ts";
+import { type AnchorEvent, type ControlEntry, type LedgerState, replayControls } from "../core/ledger-state.ts";
 import { SALT_BYTES, TILE_WIDTH, TIME_SKEW_SECONDS_MAX } from "../core/limits.ts";
 import { type CompactRange, createRange, hashLeaf, restoreRange } from "../core/merkle.ts";
 import { formatPolicy, type Policy, parsePolicy } from "../core/policy.ts";
-import { createRangeVerifier, proveRange, readRange, treeHash } from "../core/proof.ts";
+import {
+  createRangeVerifier,
+  proveConsistency,
+  proveRange,
+  readRange,
+  treeHash,
+  verifyConsistency,
+} from "../core/proof.ts";
 import type { Finding, FindingCode, Pin, VerifyReport } from "../core/report.ts";
 import { type TileReader, tileRoot } from "../core/tile.ts";
+import { EMPTY_TIMELINE, timelineOf, timeText } from "../core/timeline.ts";
 import { type CheckedCheckpoint, CheckpointTrust } from "./checkpoint-trust.ts";
 import { parseControlEntry } from "./control-log.ts";
+import { type BitcoinHeaderSource, PROOF_HEADERS_MAX, readHeaders } from "./header-source.ts";
 import { DEFAULT_LIMITS } from "./limits.ts";
 import type { ErasedId, RawEntry, SideTables, StorageSnapshot } from "./storage.ts";
 import { type RangeAnswer, type RangeTask, taskBounds, verifyRange } from "./verify-range.ts";
@@ -36,6 +49,12 @@ export interface VerifyLedgerOptions {
   readonly last?: number | undefined;
   /** Resume from a checkpoint that was verified before: entries below its size are covered by its root, not read again. */
   readonly since?: string | undefined;
+  /** Certificates of time-stamping authorities, or of those that issue them, that the reader pins. */
+  readonly tsaRoots?: readonly Certificate[] | undefined;
+  /** Where the headers of Bitcoin blocks come from, of which the anchors of the ledger speak. */
+  readonly bitcoin?: BitcoinHeaderSource | undefined;
+  /** At least one anchor must hold under what the reader trusts; otherwise `requiredMissing` names it. */
+  readonly requireAnchor?: boolean | undefined;
   readonly findingsMax?: number;
   readonly signal?: AbortSignal | undefined;
   /** Called after each piece with how many entries of how many were read. */
@@ -261,7 +280,10 @@ class LedgerVerification {
     trust.judgeUncovered();
     const latest = trust.latest();
     const witnessed = trust.witnessed();
-    if (witnessed !== null) await this.checkTimes(witnessed);
+    const cosigned = trust.allWitnessed();
+    await this.checkTimes(cosigned);
+    const anchors = await this.examineAnchors(all, trust, range);
+    for (const finding of anchors.findings) this.add(finding);
     if (all.slice && latest !== null) await this.checkSliceInTree(first, end - 1, latest);
     const root = range !== null && !all.slice ? encodeHex(range.root()) : null;
     const evidence: Evidence = {
@@ -274,6 +296,17 @@ class LedgerVerification {
       since: all.since?.size ?? null,
       latest,
       witnessed,
+      anchors,
+      timeline: timelineOf(
+        [
+          ...cosigned.flatMap(({ witnessTime, ...one }) =>
+            witnessTime === null ? [] : witnessBound({ ...one, witnessTime }),
+          ),
+          ...anchors.notAfter,
+        ],
+        anchors.notBefore,
+      ),
+      requireAnchor: this.options.requireAnchor ?? false,
       held,
       found: this.found,
       answers,
@@ -349,6 +382,11 @@ class LedgerVerification {
           found: String(side.filters),
         });
       }
+    }
+    const anchors = new Set(state.anchors.map((anchor) => anchor.index));
+    for (const index of side.anchors) {
+      if (!anchors.has(index))
+        this.report("stored-garbage", `an anchor is stored for entry ${index}, which records none`, { index });
     }
     const erasedIds = new Map(side.erasedIds.map((erased) => [erased.index, erased]));
     for (const [index, erased] of state.erasures) {
@@ -435,19 +473,102 @@ class LedgerVerification {
     }
   }
 
-  /** Times never go back, so the last covered entry has the latest time. */
-  private async checkTimes(latest: CheckedCheckpoint): Promise<void> {
-    if (latest.witnessTime === null) return;
-    const time = await this.timeAt(latest.size - 1);
-    if (time === null) return;
-    const limit = new Date((latest.witnessTime + TIME_SKEW_SECONDS_MAX) * 1_000).toISOString();
-    if (time > limit) {
-      this.report("time-after-evidence", `entry ${latest.size - 1} claims a time after witnesses had seen it`, {
-        index: latest.size - 1,
+  /** Times never go back, so the last covered entry has the latest time. One step of a clock shows in every cosignature after it. */
+  private async checkTimes(cosigned: readonly CheckedCheckpoint[]): Promise<void> {
+    for (const { size, witnessTime } of cosigned) {
+      if (witnessTime === null) continue;
+      const time = await this.timeAt(size - 1);
+      const limit = timeText(1_000 * (witnessTime + TIME_SKEW_SECONDS_MAX));
+      if (time === null || limit === null || time <= limit) continue;
+      return this.report("time-after-evidence", `entry ${size - 1} claims a time after witnesses had seen it`, {
+        index: size - 1,
         expected: limit,
         found: time,
-        evidence: `cosignatures of size ${latest.size}`,
+        evidence: `cosignatures of size ${size}`,
       });
+    }
+  }
+
+  /**
+   * What the anchors say. Of a slice nothing: their events and most of the tree were not read. Those recorded before the checkpoint
+   * that verification resumed from were examined when it was verified.
+   */
+  private async examineAnchors(
+    all: Conclusion,
+    trust: CheckpointTrust,
+    range: CompactRange | null,
+  ): Promise<AnchorExamination> {
+    const { anchors } = all.state;
+    const from = all.since?.size ?? 0;
+    const events = all.slice ? [] : anchors.filter((anchor) => anchor.index >= from);
+    const { headers, failures } = await this.headersFor(events);
+    const examination = await examineAnchors(this.shownAnchors(events), {
+      origin: all.state.genesis.origin,
+      policy: (note) => trust.objectionTo(new TextDecoder().decode(note)),
+      tsaRoots: this.options.tsaRoots ?? [],
+      headers,
+      bitsMax: this.options.bitcoin?.bitsMax,
+      rootAt: (size) => this.provenRoot(size, all, range),
+      timeAt: (index) => this.timeAt(index),
+    });
+    const left = anchors.length - events.length;
+    const unchecked = [
+      ...examination.unchecked,
+      ...(left === 0
+        ? []
+        : [
+            `${left} ${left === 1 ? "anchor" : "anchors"} ${all.slice ? "beside the slice" : `recorded before entry ${from}`}`,
+          ]),
+      ...(failures.length === 0 ? [] : [`${failures.length} block headers that could not be had; ${failures[0]}`]),
+    ];
+    return { ...examination, unchecked };
+  }
+
+  /** One after another, so that a ledger with many takes no more memory than one with few. */
+  private async *shownAnchors(events: readonly AnchorEvent[]): AsyncGenerator<ShownAnchor> {
+    for (const { index, kind, size, root, note, proof } of events) {
+      this.options.signal?.throwIfAborted();
+      const stored = await this.snapshot.readAnchor(index);
+      const recorded = { index, size, root, note, proof };
+      yield { kind, note: stored?.note ?? null, proof: stored?.proof ?? null, recorded };
+    }
+  }
+
+  /** The headers that the proofs ask for, before anything is judged: what follows asks nobody. */
+  private async headersFor(events: readonly AnchorEvent[]): ReturnType<typeof readHeaders> {
+    const { bitcoin, signal } = this.options;
+    if (bitcoin === undefined) return { headers: [], failures: [] };
+    const heights = new Set<number>();
+    for (const { index, kind, note } of events) {
+      const proof = kind === "opentimestamps" ? ((await this.snapshot.readAnchor(index))?.proof ?? null) : null;
+      if (proof === null) continue;
+      try {
+        const digest = decodeHex(note, { sizeBytes: HASH_BYTES, code: "malformed-proof" });
+        for (const height of bitcoinHeightsOf(proof, digest).slice(0, PROOF_HEADERS_MAX)) heights.add(height);
+      } catch (error) {
+        // The examination says what is wrong with it.
+        if (!isTallystickError(error)) throw error;
+      }
+    }
+    const ascending = [...heights].sort((a, b) => a - b);
+    return readHeaders(bitcoin, ascending, { signal, max: BITCOIN_HEADERS_MAX });
+  }
+
+  /**
+   * Hex root at a size, of the tree that was verified: where parts of it were not read again, only if the stored tiles prove that the
+   * smaller tree is a prefix of it. Null where it cannot be told.
+   */
+  private async provenRoot(size: number, all: Conclusion, range: CompactRange | null): Promise<string | null> {
+    if (range === null || size > all.size) return null;
+    const root = await this.rootAt(size, all, range);
+    if (root === null || all.since === null || size === all.size) return root && encodeHex(root);
+    try {
+      const proof = await proveConsistency(size, all.size, this.tileReader(all.size));
+      verifyConsistency({ oldSize: size, oldRoot: root, newSize: all.size, newRoot: range.root(), proof });
+      return encodeHex(root);
+    } catch (error) {
+      if (!isTallystickError(error)) throw error;
+      return null;
     }
   }
 
@@ -506,6 +627,9 @@ class LedgerVerification {
       since: null,
       latest: null,
       witnessed: null,
+      anchors: NO_ANCHORS,
+      timeline: EMPTY_TIMELINE,
+      requireAnchor: this.options.requireAnchor ?? false,
       held: [],
       found: this.found,
       answers: [],
@@ -526,6 +650,8 @@ interface Conclusion {
   readonly replayed: readonly Finding[];
   readonly answers: readonly RangeAnswer[];
 }
+
+const NO_ANCHORS: AnchorExamination = { ...EMPTY_TIMELINE, findings: [], unchecked: [], held: [] };
 
 /** Guard of what is kept of an erased id; null for bytes that are none. */
 function guardOf({ salt, digest }: ErasedId): string | null {

@@ -1,8 +1,10 @@
+import type { AnchorExamination } from "../core/anchor-evidence.ts";
 import { unknownOperators, whoOf } from "../core/file-report.ts";
 import type { FindingList } from "../core/finding-list.ts";
 import type { LedgerState } from "../core/ledger-state.ts";
 import type { Policy } from "../core/policy.ts";
 import { type Pin, VERDICT_NAMES, type Verdict, type VerdictName, type VerifyReport } from "../core/report.ts";
+import type { Timeline } from "../core/timeline.ts";
 import type { CheckedCheckpoint, HeldCheckpoint } from "./checkpoint-trust.ts";
 import type { RangeAnswer } from "./verify-range.ts";
 
@@ -18,6 +20,10 @@ export interface Evidence {
   readonly latest: (CheckedCheckpoint & { readonly keyOrigin?: string }) | null;
   /** The largest checkpoint with the quorum that the policy asks for. */
   readonly witnessed: CheckedCheckpoint | null;
+  readonly anchors: AnchorExamination;
+  readonly timeline: Timeline;
+  /** The reader asked for an anchor that holds. */
+  readonly requireAnchor: boolean;
   readonly held: readonly HeldCheckpoint[];
   readonly found: FindingList;
   readonly answers: readonly RangeAnswer[];
@@ -45,8 +51,10 @@ export function buildReport(evidence: Evidence): VerifyReport {
   const ok = found.isOk;
   const pinned = pin !== "none" && latest !== null && openSignatures(evidence) === 0;
   const conclusive = state !== null && pinned && range === null && evidence.purges.length === 0;
-  const requiredMissing =
-    evidence.policy !== null && evidence.policy.quorum !== "none" && evidence.witnessed === null ? ["quorum"] : [];
+  const requiredMissing = [
+    ...(evidence.policy !== null && evidence.policy.quorum !== "none" && evidence.witnessed === null ? ["quorum"] : []),
+    ...(evidence.requireAnchor && evidence.anchors.held.length === 0 ? ["anchor"] : []),
+  ];
   const erased = {
     entries: evidence.answers.reduce((sum, answer) => sum + answer.erasedEntries, 0),
     fields: evidence.answers.reduce((sum, answer) => sum + answer.erasedFields, 0),
@@ -68,6 +76,7 @@ export function buildReport(evidence: Evidence): VerifyReport {
     origin: state?.genesis.origin ?? null,
     root,
     verdicts,
+    timeline: evidence.timeline,
     erased,
     needsReindex: DERIVED.some((code) => found.has(code)),
     summary: summaryOf({ ...base, found, latest, purges: evidence.purges }),
@@ -202,12 +211,25 @@ function independenceOf({ latest, witnessed, policy, held, size }: Evidence): Ve
 
 const ONLY_OPERATOR_AFTER = "entries after that rest on the log key alone";
 
-function timeOf({ witnessed }: Evidence): Verdict {
-  if (witnessed === null || witnessed.witnessTime === null) {
-    return verdict("notEstablished", "no outside evidence of time; entry times are the ledger's own claim");
-  }
-  const time = new Date(witnessed.witnessTime * 1_000).toISOString();
-  return verdict("pass", `entries up to ${witnessed.size - 1} existed at ${time}, by the quorum of witnesses`);
+/** By the row that covers the most: since when that much existed, on whose word, and what follows a later outside time. */
+function timeOf({ timeline, anchors, pin, size }: Evidence): Verdict {
+  const { notAfter, notBefore } = timeline;
+  const widest = notAfter.at(-1);
+  if (widest === undefined)
+    return verdict(
+      "notEstablished",
+      "no outside evidence of time; entry times are the ledger's own claim",
+      anchors.unchecked,
+    );
+  const which = widest.size >= size ? `all ${counted(widest.size)}` : `entries up to ${widest.size - 1}`;
+  const latest = notBefore.at(-1);
+  const after = latest === undefined ? "" : `; those from ${latest.index} on were written after ${latest.time}`;
+  const basis = `${which} existed at ${widest.time}, by ${widest.source}${after}`;
+  const rest =
+    widest.size < size ? [`${counted(size - widest.size)} after that: their times are the ledger's own claim`] : [];
+  const unchecked = [...rest, ...anchors.unchecked];
+  if (pin === "none") return verdict("notEstablished", `${basis}; but no key is pinned`, unchecked);
+  return verdict("pass", basis, unchecked);
 }
 
 function counted(entries: number): string {
@@ -230,7 +252,7 @@ function summaryOf(facts: SummaryFacts): string {
   const failing = facts.found.failures;
   if (!facts.ok) return `NOT intact: ${failing} ${failing === 1 ? "finding" : "findings"}`;
   if (facts.requiredMissing.length > 0)
-    return `consistent, but evidence that the policy asks for is missing: ${facts.requiredMissing.join(", ")}`;
+    return `consistent, but evidence that ${facts.requiredMissing.includes("quorum") ? "the policy" : "the reader"} asks for is missing: ${facts.requiredMissing.join(", ")}`;
   if (facts.range !== null)
     return `entries ${facts.range[0]} to ${facts.range[1]} hold; this is a slice, so nothing is said about the others`;
   if (facts.latest === null)

@@ -12,6 +12,7 @@ import type {
   StorageCapabilities,
   StorageHead,
   StorageSnapshot,
+  StoredAnchor,
   StoredCheckpoint,
   StoredEntry,
   StoredFilter,
@@ -36,6 +37,7 @@ interface Tables {
   readonly erasedIds: Map<string, ErasedId>;
   readonly checkpoints: Map<number, string>;
   readonly cosigned: Map<number, string>;
+  readonly anchors: Map<number, StoredAnchor>;
   readonly purges: Set<number>;
 }
 
@@ -56,6 +58,7 @@ class MemoryStorage implements LedgerStorage {
     erasedIds: new Map(),
     checkpoints: new Map(),
     cosigned: new Map(),
+    anchors: new Map(),
     purges: new Set(),
   };
   private closed = false;
@@ -111,9 +114,9 @@ class MemoryStorage implements LedgerStorage {
     return this.find(id);
   }
 
-  async readControls(): Promise<readonly number[]> {
+  async readControls(first = 0): Promise<readonly number[]> {
     this.assertOpen();
-    return [...this.tables.controls];
+    return this.tables.controls.filter((index) => index >= first);
   }
 
   async putCheckpoint({ size, note }: StoredCheckpoint): Promise<void> {
@@ -144,6 +147,12 @@ class MemoryStorage implements LedgerStorage {
   async latestCosigned(): Promise<StoredCheckpoint | undefined> {
     this.assertOpen();
     return sortedNotes(this.tables.cosigned).at(-1);
+  }
+
+  async readAnchor(index: number): Promise<StoredAnchor | undefined> {
+    this.assertOpen();
+    const anchor = this.tables.anchors.get(index);
+    return anchor && copyAnchor(anchor);
   }
 
   async rebuildDerived(rebuild: AsyncIterable<Batch> | Iterable<Batch>): Promise<void> {
@@ -230,11 +239,12 @@ class MemoryStorage implements LedgerStorage {
 
   /** Checks the whole batch, then applies it: all or nothing. */
   private apply(batch: Batch): void {
-    const { entries, filters, purges } = this.tables;
+    const { entries, filters, anchors, purges } = this.tables;
     assertApplicable(this.tables, batch);
     for (const redaction of batch.redactions ?? []) this.redact(redaction);
     for (const entry of batch.entries) entries.push(copyEntry(entry));
     this.applyDerived(batch);
+    for (const anchor of batch.anchors ?? []) anchors.set(anchor.index, copyAnchor(anchor));
     for (const block of batch.unfilter ?? []) filters.delete(block);
     if (batch.purge !== undefined) purges.add(batch.purge);
   }
@@ -293,6 +303,10 @@ function assertApplicable(tables: Tables, batch: Batch): void {
   }
   for (const index of batch.controls)
     if (tables.controls.includes(index)) throw broken(`control ${index} is stored already`);
+  for (const { index } of batch.anchors ?? []) {
+    if (index < size || index >= size + batch.entries.length)
+      throw broken(`an anchor of entry ${index}, which is not new`);
+  }
   for (const { index, id, erasedId } of batch.redactions ?? []) {
     if (index >= size) throw broken(`expected entry ${index} to erase in the store, found none`);
     if (id !== null && tables.ids.get(id) !== index)
@@ -315,6 +329,10 @@ function openSnapshot(tables: Tables, closed: () => void): StorageSnapshot {
     readTile: (level, index) => tables.tiles.get(`${level}/${index}`)?.slice(),
     readFilter: (block) => tables.filters.get(block)?.slice(),
     readId: (id) => tables.ids.get(id),
+    readAnchor(index) {
+      const anchor = tables.anchors.get(index);
+      return anchor && { note: anchor.note.slice(), proof: anchor.proof.slice() };
+    },
     async sideTables(): Promise<SideTables> {
       return {
         tiles: tables.tiles.size,
@@ -324,6 +342,7 @@ function openSnapshot(tables: Tables, closed: () => void): StorageSnapshot {
         erasedIds: [...tables.erasedIds.values()].sort((a, b) => a.index - b.index).map(copyErasedId),
         checkpoints: sortedNotes(tables.checkpoints),
         cosigned: sortedNotes(tables.cosigned),
+        anchors: [...tables.anchors.keys()].sort((a, b) => a - b),
         purges: [...tables.purges].sort((a, b) => a - b),
         anomalies: [],
       };
@@ -358,6 +377,10 @@ function copyEntry({ index, entry, body, salts, disclosure }: StoredEntry): Stor
   return { index, entry, body, salts: salts?.slice() ?? null, disclosure };
 }
 
+function copyAnchor({ index, note, proof }: StoredAnchor): StoredAnchor {
+  return { index, note: note.slice(), proof: proof.slice() };
+}
+
 function copyErasedId({ index, digest, salt }: ErasedId): ErasedId {
   return { index, digest: digest.slice(), salt: salt.slice() };
 }
@@ -373,6 +396,7 @@ function copyTables(tables: Tables): Tables {
     erasedIds: new Map(tables.erasedIds),
     checkpoints: new Map(tables.checkpoints),
     cosigned: new Map(tables.cosigned),
+    anchors: new Map(tables.anchors),
     purges: new Set(tables.purges),
   };
 }

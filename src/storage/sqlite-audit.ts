@@ -38,6 +38,7 @@ export async function readSideTables(ask: Ask): Promise<SideTables> {
     ).map(({ idx, digest, salt }): ErasedId => ({ index: idx, digest: plainBytes(digest), salt: plainBytes(salt) })),
     checkpoints: read<StoredCheckpoint>("SELECT size, note FROM checkpoints WHERE typeof(note) = 'text' ORDER BY size"),
     cosigned: read<StoredCheckpoint>("SELECT size, note FROM cosigned WHERE typeof(note) = 'text' ORDER BY size"),
+    anchors: read<{ readonly idx: number }>("SELECT idx FROM anchors ORDER BY idx").map(({ idx }) => idx),
     purges: read<{ readonly erasure: number }>("SELECT erasure FROM purges ORDER BY erasure").map(
       ({ erasure }) => erasure,
     ),
@@ -88,6 +89,11 @@ const EXPECTED_ROWS: readonly (readonly [table: string, condition: (size: number
   ["controls", (size) => `idx >= 0 AND idx < ${size}`, "control entries that do not exist"],
   ["checkpoints", () => "size > 0 AND typeof(note) = 'text'", "checkpoints of no size or of another type"],
   ["cosigned", () => "size > 0 AND typeof(note) = 'text'", "cosigned checkpoints of no size or of another type"],
+  [
+    "anchors",
+    (size) => `idx >= 0 AND idx < ${size} AND typeof(note) = 'blob' AND typeof(proof) = 'blob'`,
+    "anchors of no entry or of another type",
+  ],
   ["purges", (size) => `erasure >= 0 AND erasure < ${size}`, "purges of erasures that do not exist"],
 ];
 

@@ -108,6 +108,13 @@ const TABLES: readonly Table[] = [
     derived: false,
     refuseDelete: "",
   },
+  {
+    name: "anchors",
+    sql: "CREATE TABLE anchors(idx INTEGER PRIMARY KEY, note BLOB NOT NULL, proof BLOB NOT NULL) STRICT",
+    derived: false,
+    refuseUpdate: "",
+    refuseDelete: "",
+  },
   { name: "purges", sql: "CREATE TABLE purges(erasure INTEGER PRIMARY KEY) STRICT", derived: false },
 ];
 

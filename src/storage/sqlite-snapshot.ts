@@ -1,7 +1,7 @@
 import { UnavailableError } from "../core/errors.ts";
-import type { RawEntry, StorageSnapshot } from "../ledger/storage.ts";
+import type { RawAnchor, RawEntry, StorageSnapshot } from "../ledger/storage.ts";
 import { readSideTables } from "./sqlite-audit.ts";
-import { type SqliteDatabase, storageError } from "./sqlite-driver.ts";
+import { type SqliteDatabase, type SqliteStatement, storageError } from "./sqlite-driver.ts";
 import { INDEX_MAX, tileKey } from "./sqlite-schema.ts";
 import { digestOf, LAST_ENTRY, lazyStatement, plainBytes } from "./sqlite-statements.ts";
 
@@ -27,6 +27,7 @@ export function openSnapshot(
   const tile = lazyStatement(db, "SELECT hashes FROM tiles WHERE id = ?");
   const filter = lazyStatement(db, "SELECT bits FROM filters WHERE block = ? AND bits IS NOT NULL");
   const idRow = lazyStatement(db, "SELECT idx FROM ids WHERE digest = ?");
+  const anchor = lazyStatement(db, "SELECT note, proof FROM anchors WHERE idx = ?");
   const seek = lazyStatement(db, SEEK);
   let readPage: ((first: number, end: number) => RawPage) | undefined;
   let open = true;
@@ -54,6 +55,7 @@ export function openSnapshot(
     readTile: (level, index) => guarded(() => bytesOf(tile().get(tileKey(level, index)), "hashes")),
     readFilter: (block) => guarded(() => bytesOf(filter().get(block), "bits")),
     readId: (id) => guarded(() => (idRow().get(digestOf(id)) as { readonly idx: number } | undefined)?.idx),
+    readAnchor: (index) => guarded(() => rawAnchor(anchor, index)),
     async sideTables() {
       return readSideTables((read) => guarded(() => read(db)));
     },
@@ -69,6 +71,17 @@ export function openSnapshot(
 function bytesOf(row: unknown, column: string): Uint8Array | undefined {
   const value = (row as Readonly<Record<string, unknown>> | undefined)?.[column];
   return value instanceof Uint8Array ? plainBytes(value) : undefined;
+}
+
+/** Undefined where the whole table is gone, too: `sideTables` says so. */
+function rawAnchor(statement: () => SqliteStatement, index: number): RawAnchor | undefined {
+  let row: unknown;
+  try {
+    row = statement().get(index);
+  } catch {
+    return undefined;
+  }
+  return row === undefined ? undefined : { note: bytesOf(row, "note") ?? null, proof: bytesOf(row, "proof") ?? null };
 }
 
 interface RawPage {

@@ -1,7 +1,14 @@
 import { Buffer } from "node:buffer";
 import { FatalError, UnavailableError } from "../core/errors.ts";
 import { sha256Hex } from "../core/hash.ts";
-import type { Redaction, StoredCheckpoint, StoredEntry, StoredFilter, StoredTile } from "../ledger/storage.ts";
+import type {
+  Redaction,
+  StoredAnchor,
+  StoredCheckpoint,
+  StoredEntry,
+  StoredFilter,
+  StoredTile,
+} from "../ledger/storage.ts";
 import type { SqliteDatabase, SqliteStatement, SqliteValue } from "./sqlite-driver.ts";
 import { INDEX_MAX, tileKey } from "./sqlite-schema.ts";
 
@@ -34,7 +41,7 @@ export interface Statements {
   readEntries(first: number, end: number): StoredEntry[];
   readTile(level: number, index: number): Uint8Array | undefined;
   readFilters(first: number, end: number): StoredFilter[];
-  readControls(): number[];
+  readControls(first: number): number[];
   readPurges(): number[];
   findById(id: string): StoredEntry | undefined;
   findByIds(ids: readonly string[]): Map<string, StoredEntry>;
@@ -50,6 +57,8 @@ export interface Statements {
   insertCheckpoint(size: number, note: string): void;
   latestCosigned(): StoredCheckpoint | undefined;
   upsertCosigned(size: number, note: string): void;
+  readAnchor(index: number): StoredAnchor | undefined;
+  insertAnchor(anchor: StoredAnchor): void;
   insertPurge(erasure: number): void;
   /** Removes the purges of erasures up to `last`. */
   deletePurges(last: number): void;
@@ -66,7 +75,7 @@ export function prepareStatements(db: SqliteDatabase): Statements {
   const filters = prepare(
     "SELECT block, bits FROM filters WHERE bits IS NOT NULL AND block >= ? AND block < ? ORDER BY block",
   );
-  const controls = prepare("SELECT idx FROM controls ORDER BY idx");
+  const controls = prepare("SELECT idx FROM controls WHERE idx >= ? ORDER BY idx");
   const purges = prepare("SELECT erasure FROM purges ORDER BY erasure");
   const byId = prepare(`SELECT ${ENTRY_COLUMNS} FROM ids i JOIN entries e ON e.idx = i.idx WHERE i.digest = ?`);
   const anyErasedId = prepare("SELECT 1 FROM erased_ids LIMIT 1");
@@ -84,6 +93,8 @@ export function prepareStatements(db: SqliteDatabase): Statements {
   const upsertCosigned = prepare(
     "INSERT INTO cosigned(size, note) VALUES (?, ?) ON CONFLICT(size) DO UPDATE SET note = excluded.note",
   );
+  const readAnchor = prepare("SELECT note, proof FROM anchors WHERE idx = ?");
+  const insertAnchor = prepare("INSERT INTO anchors(idx, note, proof) VALUES (?, ?, ?)");
   const insertPurge = prepare("INSERT INTO purges(erasure) VALUES (?)");
   const deletePurges = prepare("DELETE FROM purges WHERE erasure <= ?");
   const eraseEntry = prepare("UPDATE entries SET body = NULL, salts = NULL WHERE idx = ? RETURNING idx");
@@ -110,7 +121,7 @@ export function prepareStatements(db: SqliteDatabase): Statements {
     },
     readFilters: (first, end) =>
       (filters().all(first, end) as StoredFilter[]).map(({ block, bits }) => ({ block, bits: plainBytes(bits) })),
-    readControls: () => (controls().all() as { readonly idx: number }[]).map(({ idx }) => idx),
+    readControls: (first) => (controls().all(first) as { readonly idx: number }[]).map(({ idx }) => idx),
     readPurges: () => (purges().all() as { readonly erasure: number }[]).map(({ erasure }) => erasure),
     findById,
     findByIds(ids) {
@@ -147,6 +158,16 @@ export function prepareStatements(db: SqliteDatabase): Statements {
     insertCheckpoint: (size, note) => void insertCheckpoint().run(size, note),
     latestCosigned: () => latestCosigned().get() as StoredCheckpoint | undefined,
     upsertCosigned: (size, note) => void upsertCosigned().run(size, note),
+    readAnchor(index) {
+      const row = readAnchor().get(index) as { readonly note: Uint8Array; readonly proof: Uint8Array } | undefined;
+      if (row === undefined) return undefined;
+      if (!(row.note instanceof Uint8Array) || !(row.proof instanceof Uint8Array)) {
+        const message = `the anchor of entry ${index} holds a value of another type than its column`;
+        throw new UnavailableError("storage-corrupt", message, { details: { index } });
+      }
+      return { index, note: plainBytes(row.note), proof: plainBytes(row.proof) };
+    },
+    insertAnchor: ({ index, note, proof }) => void insertAnchor().run(index, note, proof),
     insertPurge: (erasure) => void insertPurge().run(erasure),
     deletePurges: (last) => void deletePurges().run(last),
     redact({ index, disclosure, id, erasedId: erased }, size) {

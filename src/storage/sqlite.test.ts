@@ -845,12 +845,15 @@ describe("guards", () => {
     ["UPDATE checkpoints SET note = 'x'", "checkpoints of a ledger cannot be changed"],
     ["DELETE FROM checkpoints", "checkpoints of a ledger cannot be changed"],
     ["DELETE FROM cosigned", "cosigned of a ledger cannot be changed"],
+    ["UPDATE anchors SET proof = x'00'", "anchors of a ledger cannot be changed"],
+    ["DELETE FROM anchors", "anchors of a ledger cannot be changed"],
     ["INSERT INTO entries VALUES (9, 5, x'00', 'text')", "cannot store"],
   ])("stop %s", async (sql, message) => {
     const storage = await create(4);
     await storage.commit(NO_READS, () =>
       batchOf(4, 1, {
         tiles: [{ level: 0, index: 0, hashes: new Uint8Array(8_192) }],
+        anchors: [{ index: 4, note: new Uint8Array(1), proof: new Uint8Array(1) }],
         redactions: [
           {
             index: 2,
@@ -945,6 +948,7 @@ describe("anomalies", () => {
       "INSERT INTO cosigned VALUES (0, 'x')",
       "table cosigned: 1 cosigned checkpoints of no size",
     ],
+    ["an anchor of no entry", "INSERT INTO anchors VALUES (600, x'00', x'00')", "table anchors: 1 anchors of no entry"],
     ["a purge of no erasure", "INSERT INTO purges VALUES (-4)", "table purges: 1 purges of erasures that do not exist"],
     [
       "a disclosure of no entry",

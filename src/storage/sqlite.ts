@@ -9,6 +9,7 @@ import type {
   StorageCapabilities,
   StorageHead,
   StorageSnapshot,
+  StoredAnchor,
   StoredCheckpoint,
   StoredEntry,
   StoredFilter,
@@ -163,8 +164,8 @@ class SqliteStorage implements LedgerStorage {
     return this.read((statements) => statements.findById(id), undefined);
   }
 
-  readControls(): Promise<readonly number[]> {
-    return this.read((statements) => statements.readControls(), []);
+  readControls(first = 0): Promise<readonly number[]> {
+    return this.read((statements) => statements.readControls(first), []);
   }
 
   async putCheckpoint({ size, note }: StoredCheckpoint): Promise<void> {
@@ -193,6 +194,10 @@ class SqliteStorage implements LedgerStorage {
 
   latestCosigned(): Promise<StoredCheckpoint | undefined> {
     return this.read((statements) => statements.latestCosigned(), undefined);
+  }
+
+  readAnchor(index: number): Promise<StoredAnchor | undefined> {
+    return this.read((statements) => statements.readAnchor(index), undefined);
   }
 
   async rebuildDerived(rebuild: AsyncIterable<Batch> | Iterable<Batch>): Promise<void> {
@@ -274,6 +279,13 @@ function writeBatch(statements: Statements, batch: Batch, size: number): void {
   });
   statements.insertEntries(batch.entries);
   writeDerived(statements, batch);
+  for (const anchor of batch.anchors ?? []) {
+    if (anchor.index < size || anchor.index >= size + batch.entries.length) {
+      const message = `an anchor of entry ${anchor.index}, which is not new`;
+      throw new FatalError("invariant-broken", message, { details: { index: anchor.index } });
+    }
+    statements.insertAnchor(anchor);
+  }
   for (const block of batch.unfilter ?? []) statements.blankFilter(block);
   for (const redaction of batch.redactions ?? []) statements.redact(redaction, size);
   if (batch.purge !== undefined) statements.insertPurge(batch.purge);

@@ -482,6 +482,8 @@ export function storageSuite(
         await storage.commit(NO_READS, () => batchOf(1, 5, { controls: [2, 4] }));
         await storage.commit(NO_READS, () => batchOf(6, 1, { controls: [6] }));
         expect(await storage.readControls()).toEqual([0, 2, 4, 6]);
+        expect(await storage.readControls(4)).toEqual([4, 6]);
+        expect(await storage.readControls(7)).toEqual([]);
       });
     });
 
@@ -505,6 +507,50 @@ export function storageSuite(
           { size: 7, note: "seven" },
           { size: 10, note: "ten, and one witness more" },
         ]);
+      });
+    });
+
+    describe("anchors", () => {
+      const anchorOf = (index: number) => ({ index, note: bytesOf(index, 90), proof: bytesOf(index + 1, 3_000) });
+
+      check("are committed with their entries, byte for byte", async ({ storage }) => {
+        await storage.create(genesis);
+        const anchors = [anchorOf(1), anchorOf(3)];
+        await storage.commit(NO_READS, () => batchOf(1, 3, { anchors }));
+        for (const anchor of anchors) expect(await storage.readAnchor(anchor.index)).toEqual(anchor);
+        for (const index of [0, 2, 4]) expect(await storage.readAnchor(index)).toBe(undefined);
+        await withSnapshot(storage, async (snapshot) => {
+          const { note, proof } = anchorOf(3);
+          expect(await snapshot.readAnchor(3)).toEqual({ note, proof });
+          expect(await snapshot.readAnchor(2)).toBe(undefined);
+          expect((await snapshot.sideTables()).anchors).toEqual([1, 3]);
+        });
+      });
+
+      check("are not changed by whoever handed them in or got them", async ({ storage }) => {
+        await storage.create(genesis);
+        const handed = anchorOf(1);
+        await storage.commit(NO_READS, () => batchOf(1, 1, { anchors: [handed] }));
+        handed.proof.fill(0);
+        (await storage.readAnchor(1))?.note.fill(0);
+        expect(await storage.readAnchor(1)).toEqual(anchorOf(1));
+      });
+
+      check("of an entry that is not new are refused, and nothing is written", async ({ storage }) => {
+        await fill(storage, 3);
+        for (const index of [2, 4]) {
+          const committed = storage.commit(NO_READS, () => batchOf(3, 1, { anchors: [anchorOf(index)] }));
+          expect(await outcomeOf(committed)).toBe("invariant-broken");
+        }
+        expect(await sizeOf(storage)).toBe(3);
+        expect(await storage.readAnchor(2)).toBe(undefined);
+      });
+
+      check("stay when derived data is rebuilt", async ({ storage }) => {
+        await storage.create(genesis);
+        await storage.commit(NO_READS, () => batchOf(1, 1, { anchors: [anchorOf(1)] }));
+        await storage.rebuildDerived([]);
+        expect(await storage.readAnchor(1)).toEqual(anchorOf(1));
       });
     });
 
@@ -811,6 +857,7 @@ export function storageSuite(
             { size: 602, note: "b" },
           ],
           cosigned: [],
+          anchors: [],
           purges: [],
           anomalies: [],
         });
@@ -838,6 +885,7 @@ export function storageSuite(
           () => storage.readEntries(0, 1),
           () => storage.readTile(0, 0),
           () => storage.readFilters(0, 1),
+          () => storage.readAnchor(0),
           () => storage.findById("a"),
           () => storage.readControls(),
           () => storage.putCheckpoint({ size: 1, note: "a" }),

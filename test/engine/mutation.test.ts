@@ -359,6 +359,7 @@ function unnoticed(outcomes: ReadonlyMap<Outcome, readonly string[]>): string[] 
 describe("the ledger that is mutated", () => {
   it("has every kind of row, and verifies as it is, also through the loosened tables", async () => {
     expect(tables.map(({ name }) => name)).toEqual([
+      "anchors",
       "checkpoints",
       "controls",
       "cosigned",

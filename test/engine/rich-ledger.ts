@@ -4,13 +4,14 @@ import { formatPolicy, parsePolicy } from "../../src/core/policy.ts";
 import { logSignerFromSeed } from "../../src/keys/index.ts";
 import type { Witness } from "../../src/ledger/witness.ts";
 import type { Ledger } from "../../src/open.ts";
+import { fakeCalendar, fakeTsa } from "../anchors/fakes.ts";
 import { newPlace, openAt, type Place, tamper } from "./place.ts";
 import { ALICE, LOG_KEY, login, ORIGIN, OTHER_KEY } from "./world.ts";
 
 /**
  * A ledger in which every table has rows of every kind: two schemes, ids, an author's signed events with source counters, a
- * rotation, a hold, erased entries and fields (one twice, one signed), more than two blocks, checkpoints, and cosignatures of a
- * witness that the pinned policy asks for.
+ * rotation, a hold, erased entries and fields (one twice, one signed), more than two blocks, checkpoints, cosignatures of a
+ * witness that the pinned policy asks for, and anchors: a time stamp, and a promise that was upgraded.
  */
 export interface Rich {
   readonly place: Place;
@@ -47,7 +48,9 @@ export async function buildRichLedger(): Promise<Rich> {
   const young = await openAt(place, { origin: ORIGIN, signer: LOG_KEY });
   const policy = witnessedPolicy(young.policy());
   await young.close();
-  const ledger = await openAt(place, { signer: LOG_KEY, witnesses: { policy, witnesses: [witness()] } });
+  const calendar = fakeCalendar();
+  const anchors = [fakeTsa(Date.now), calendar];
+  const ledger = await openAt(place, { signer: LOG_KEY, witnesses: { policy, witnesses: [witness()] }, anchors });
   const { index: author } = await ledger.keys.addAuthor(ALICE, "alice");
   const sign = (i: number, scheme: "event" | "fields") =>
     ledger.append(
@@ -63,6 +66,9 @@ export async function buildRichLedger(): Promise<Rich> {
   const { index: erased } = await ledger.append({ ...PERSON, id: "person-2" });
   await ledger.keys.placeHold("case-1", { first: 10, last: 20, reason: "litigation" });
   await ledger.settled(erased, "witnessed");
+  await ledger.anchor();
+  calendar.confirm(840_000, Math.floor(Date.now() / 1_000));
+  const [upgraded] = await ledger.upgradeAnchors();
   const { index: rotation } = await ledger.keys.rotate(OTHER_KEY);
   await ledger.keys.releaseHold("case-1", "settled");
   await ledger.appendMany(Array.from({ length: 250 }, (_, i) => login(1_000 + i)));
@@ -76,6 +82,7 @@ export async function buildRichLedger(): Promise<Rich> {
   await ledger.settled(index, "witnessed");
   const last = await ledger.checkpoint();
   await ledger.close();
+  if (upgraded?.isComplete !== true) throw new Error("the anchor was not upgraded");
   const at = { genesis: 0, author, plain: plain?.index ?? 0, signed, fields, rotation, erased, erasedSigned, partial };
   return { place, policy, last, at: { ...at, erasure, last: index } };
 }
