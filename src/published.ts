@@ -109,6 +109,8 @@ export interface MirrorOptions {
   readonly policy?: string | undefined;
   /** State directory; `null` ignores what this machine knows, and remembers nothing in it. */
   readonly state?: string | null;
+  /** Mirror the bodies too, from now on. Left out: as in the folder. */
+  readonly bodies?: true | undefined;
   readonly signal?: AbortSignal | undefined;
   /** Called with how many entries of how many are mirrored. */
   readonly onProgress?: ((done: number, total: number) => void) | undefined;
@@ -127,7 +129,7 @@ export async function mirror(
   const reader = await openPublished(source);
   const target = filesystemArchive(folderOf(directory));
   if (reader.location === target.location) throw new TypeError("mirror: expected two different folders");
-  const { signal, onProgress } = options;
+  const { signal, onProgress, bodies } = options;
   const state = options.state === null ? null : openState(options.state === undefined ? {} : { dir: options.state });
   const policy = parsePolicy(options.policy ?? (await keptPolicy(reader, state, signal)));
   const mirrored = await mirrorLedger({
@@ -135,6 +137,7 @@ export async function mirror(
     target,
     policy,
     lastSeen: state?.lastSeen(policy.origin),
+    bodies,
     signal,
     onProgress,
   });

@@ -261,6 +261,7 @@ export function buildProgram(execute: Execute): Command {
     )
       .argument("[ledger]", LEDGER_ARGUMENT)
       .requiredOption("--to <dir>", "folder of the published ledger; made when missing")
+      .option("--bodies", "publish the events too, from now on: whoever reads the folder reads them")
       .addOption(untilOption()),
   );
   add(
@@ -272,6 +273,7 @@ export function buildProgram(execute: Execute): Command {
   )
     .argument("[source]", "folder or URL of a published ledger")
     .requiredOption("--into <dir>", "folder of the copy; made when missing, never overwritten")
+    .option("--bodies", "copy the events too, from now on, where they are published")
     .option("--policy <file>", "the policy that you pin (default: what this machine keeps for the ledger)");
   add(
     program,

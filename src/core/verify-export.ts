@@ -31,7 +31,7 @@ export interface VerifyFileOptions {
 
 export interface VerifyExportOptions extends VerifyFileOptions {
   /** Findings listed; the rest are counted. Default 1,000. */
-  readonly findingsMax?: number;
+  readonly findingsMax?: number | undefined;
 }
 
 /**

@@ -32,6 +32,7 @@ import {
 } from "./published-tiles.ts";
 import type { Finding, FindingCode, Pin, Verdict, VerifyReport } from "./report.ts";
 import { bundlePath, tilePath, tileRoot } from "./tile.ts";
+import { type BodiesVerification, verifyBodies } from "./verify-bodies.ts";
 
 /** A checkpoint that the reader got before, from elsewhere or from an earlier look. */
 export interface HeldNote {
@@ -164,7 +165,8 @@ class PublishedLedger {
     await this.settle();
     this.checkPins(accepted);
     const held = await this.compareHeld();
-    return { report: this.report(accepted, held), genesis: this.genesis };
+    const contents = await this.contents();
+    return { report: this.report(accepted, held, contents), genesis: this.genesis };
   }
 
   /** The checkpoint under the policy; null, with a finding, where it is not accepted, and null without a policy. */
@@ -463,19 +465,36 @@ class PublishedLedger {
     });
   }
 
-  private report(accepted: VerifiedCheckpoint | null, held: readonly HeldNote[]): VerifyReport {
+  /** The bodies, if they are published too. What they show of entries that is known already is not said twice. */
+  private async contents(): Promise<BodiesVerification> {
+    const { head, objects, shown, options } = this.parts;
+    const { policy, findingsMax, signal } = options;
+    const { origin, size } = head;
+    const contents = await verifyBodies({ objects, note: shown, origin, size, policy, findingsMax, signal });
+    if (contents.kind === "absent") return contents;
+    const known = new Set(this.findings.findings.map(placeOf));
+    const found =
+      contents.kind === "verified" ? contents.report.findings : [contents.finding].filter((f) => f !== null);
+    for (const finding of found) {
+      const { code, message, ...more } = finding;
+      if (!known.has(placeOf(finding))) this.findings.add(code, message, more);
+    }
+    return contents;
+  }
+
+  private report(
+    accepted: VerifiedCheckpoint | null,
+    held: readonly HeldNote[],
+    contents: BodiesVerification,
+  ): VerifyReport {
     const { head, pin, policy } = this.parts;
     const { findings } = this;
     const reach = Math.max(0, ...held.map(({ note }) => headOfNote(note)?.size ?? 0));
     const verdicts = withFindings(
       {
-        integrity: verdict(
-          "pass",
-          `each of ${counted(head.size)} and every tile was hashed again and gives the root of the checkpoint`,
-          ["what the entries commit to: events are not published here"],
-        ),
+        integrity: this.integrityOf(contents),
         order: verdict("pass", `indexes, links and times of ${counted(head.size)} follow one another`),
-        authenticity: this.authenticityOf(accepted),
+        authenticity: this.authenticityOf(accepted, contents),
         completeness: verdict(
           "pass",
           `no gap from genesis to the checkpoint of size ${head.size}`,
@@ -490,7 +509,7 @@ class PublishedLedger {
     );
     const base = {
       ok: findings.isOk,
-      conclusive: pin !== "none",
+      conclusive: pin !== "none" && (contents.kind !== "verified" || contents.report.conclusive),
       requiredMissing: missingEvidence(policy, accepted),
     };
     return {
@@ -506,18 +525,36 @@ class PublishedLedger {
       timeline: timelineOfCheckpoint(accepted),
       findings: findings.findings,
       findingsOmitted: findings.omitted,
-      erased: { entries: 0, fields: 0 },
+      erased: contents.kind === "verified" ? contents.report.erased : { entries: 0, fields: 0 },
       needsReindex: false,
-      summary: summaryOf(base, { size: head.size, findings: findings.count }),
+      summary: summaryOf({ ...base, pin }, { size: head.size, findings: findings.count, contents }),
     };
   }
 
-  private authenticityOf(accepted: VerifiedCheckpoint | null): Verdict {
+  private integrityOf(contents: BodiesVerification): Verdict {
+    const basis = `each of ${counted(this.parts.head.size)} and every tile was hashed again and gives the root of the checkpoint`;
+    if (contents.kind === "absent")
+      return verdict("pass", basis, ["what the entries commit to: events are not published here"]);
+    // Why, is a finding.
+    if (contents.kind === "unreadable") return verdict("notEstablished", basis, ["what the entries commit to"]);
+    const { status, basis: shown, unchecked } = contents.report.verdicts.integrity;
+    return verdict(
+      status,
+      status === "pass" ? `${basis}; every event is the one that its entry commits to` : shown,
+      unchecked,
+    );
+  }
+
+  private authenticityOf(accepted: VerifiedCheckpoint | null, contents: BodiesVerification): Verdict {
     const { head, pin, policy } = this.parts;
     if (pin === "none" || policy === null || accepted === null)
       return verdict("notEstablished", "no key is pinned: anybody could have published this; give a policy");
-    const unchecked = ["keys, rules and author signatures: they stand in events, which are not published here"];
-    if (policy.genesis === null) unchecked.push("genesis not pinned");
+    const events = contents.kind === "verified" ? contents.report.verdicts.authenticity : null;
+    if (events !== null && events.status === "notEstablished") return events;
+    const unchecked = [
+      ...(events?.unchecked ?? ["keys, rules and author signatures: they stand in events, which were not seen here"]),
+    ];
+    if (events === null && policy.genesis === null) unchecked.push("genesis not pinned");
     const keys = accepted.logKeys.map((key) => key.vkey.slice(0, key.name.length + 9)).join(", ");
     const how = pin === "policy" ? "under the pinned policy" : "under the policy that this machine keeps";
     return verdict("pass", `checkpoint of size ${head.size} signed by ${keys}, ${how}`, unchecked);
@@ -543,19 +580,28 @@ function independenceWith(policy: Policy | null, accepted: VerifiedCheckpoint | 
 }
 
 function summaryOf(
-  { ok, conclusive, requiredMissing }: Pick<VerifyReport, "ok" | "conclusive" | "requiredMissing">,
-  { size, findings }: { readonly size: number; readonly findings: number },
+  { ok, conclusive, requiredMissing, pin }: Pick<VerifyReport, "ok" | "conclusive" | "requiredMissing" | "pin">,
+  {
+    size,
+    findings,
+    contents,
+  }: { readonly size: number; readonly findings: number; readonly contents: BodiesVerification },
 ): string {
   if (!ok) return `NOT intact: ${findings} ${findings === 1 ? "finding" : "findings"}`;
   if (requiredMissing.length > 0)
     return `consistent, but evidence that the policy asks for is missing: ${requiredMissing.join(", ")}`;
-  if (!conclusive)
+  if (pin === "none")
     return "consistent with itself, but no key is pinned: anybody could have published it; give --policy";
-  return `intact: ${counted(size)}, without their events`;
+  if (!conclusive) return "nothing wrong was found, but not all could be established";
+  return `intact: ${counted(size)}, ${contents.kind === "verified" ? "with" : "without"} their events`;
 }
 
 function counted(size: number): string {
   return size === 1 ? "1 entry" : `${size} entries`;
+}
+
+function placeOf({ code, index }: Finding): string {
+  return `${code} ${index ?? "-"}`;
 }
 
 function firstLeafOf({ level, index }: TilePlace): number {

@@ -10,7 +10,7 @@ export interface Archive extends ArchiveReader {
    */
   put(path: string, bytes: Uint8Array): Promise<void>;
   /**
-   * Compare-and-swap, for the checkpoint alone: stores `next` if the object is `expected` (null: absent). Of several writers
+   * Compare-and-swap, for the checkpoint and for bodies, which lose what is erased: stores `next` if the object is `expected` (null: absent). Of several writers
    * with one expectation one succeeds, and whoever reads never sees an earlier object after a later one. Durable when it resolves, and
    * never seen half-written. An object must not come back to bytes that it had before. Errors: `lock-moved` (nothing changed),
    * `storage-*`.

@@ -585,12 +585,18 @@ export class LedgerEngine {
     });
   }
 
-  /** Publishes the ledger to an archive as C2SP tlog-tiles, up to its latest checkpoint. See publishLedger. */
-  async publish(archive: Archive, options: { readonly until?: Level } = {}): Promise<Published> {
+  /**
+   * Publishes the ledger to an archive as C2SP tlog-tiles, up to its latest checkpoint; with `bodies` the events too, from now on.
+   * See publishLedger.
+   */
+  async publish(
+    archive: Archive,
+    options: { readonly until?: Level; readonly bodies?: true | undefined } = {},
+  ): Promise<Published> {
     const note = await this.checkpoint(options);
     const cosigned = this.witnessing?.latest;
     const witnessed = cosigned != null && headOf(cosigned.note).size === headOf(note).size ? cosigned.note : note;
-    return publishLedger({ ...this.proofParts(), archive, note: witnessed });
+    return publishLedger({ ...this.proofParts(), archive, note: witnessed, bodies: options.bodies });
   }
 
   /**

@@ -23,7 +23,9 @@ import type { Finding } from "../core/report.ts";
 import { latestTimeFor } from "../core/verify-published.ts";
 import type { Archive, ArchiveReader } from "./archive.ts";
 import { copyTree } from "./copy-tree.ts";
+import { mirrorBodies } from "./mirror-bodies.ts";
 import { adds, CHECKPOINT_PATH } from "./publish.ts";
+import { bodiesIn } from "./publish-bodies.ts";
 
 export interface MirrorParts {
   readonly source: ArchiveReader;
@@ -34,6 +36,8 @@ export interface MirrorParts {
   readonly lastSeen?: string | undefined;
   /** `any`: entries of another kind of log, of which only the tree is checked. Default: `ledger`. */
   readonly entries?: "ledger" | "any";
+  /** Mirror the bodies too, from now on. Left out: as in the target. */
+  readonly bodies?: true | undefined;
   readonly signal?: AbortSignal | undefined;
   /** Called with how many entries of how many are mirrored. */
   readonly onProgress?: ((done: number, total: number) => void) | undefined;
@@ -48,6 +52,8 @@ export interface Mirrored {
   readonly objects: number;
   /** The mirrored checkpoint. */
   readonly note: string;
+  /** Whether the bodies are mirrored too. */
+  readonly bodies: boolean;
 }
 
 interface Seen {
@@ -101,10 +107,15 @@ async function mirrorOnce(parts: MirrorParts): Promise<Mirrored> {
   });
   for (const seen of held) if (seen.checkpoint.size < size) await requireContinued(parts, seen, shown, tiles);
   const before = mirrored?.checkpoint.size ?? 0;
-  const objects = before < size ? await copyEntries(parts, { tiles, before, verified }) : 0;
+  let objects = before < size ? await copyEntries(parts, { tiles, before, verified }) : 0;
+  const present = await bodiesIn(target);
+  const bodies = parts.bodies === true || present !== "none";
+  if (bodies && parts.entries === "any") throw new TypeError("mirror: only a ledger of this kind has bodies");
+  if (bodies && (before < size || present !== "whole"))
+    objects += await mirrorBodies({ source, target, before, size, signal }, present);
   const isNews = mirrored === null || before < size || adds(verified.note, parseNote(mirrored.note));
   if (isNews) await target.replace(CHECKPOINT_PATH, mirrored === null ? null : encodeUtf8(mirrored.note), bytes);
-  return { origin, size, before, objects, note: isNews ? note : (mirrored?.note ?? note) };
+  return { origin, size, before, objects, bodies, note: isNews ? note : (mirrored?.note ?? note) };
 }
 
 function quorumMissing(

@@ -198,7 +198,7 @@ describe("publish", () => {
     const archive = memoryArchive();
     await test.ledger.publish(archive);
     const before = new Map(archive.objects);
-    expect(await test.ledger.publish(archive)).toEqual({ size: 301, before: 301, objects: 0 });
+    expect(await test.ledger.publish(archive)).toEqual({ size: 301, before: 301, objects: 0, bodies: false });
     expect(new Map(archive.objects)).toEqual(before);
   });
 
@@ -356,7 +356,7 @@ describe("publish, against what is there", () => {
     const old = partsOf(ledger, memoryArchive(), await ledger.checkpoint());
     await append(ledger, 300);
     await ledger.publish(old.archive);
-    expect(await publishLedger(old)).toEqual({ size: 301, before: 301, objects: 0 });
+    expect(await publishLedger(old)).toEqual({ size: 301, before: 301, objects: 0, bodies: false });
   });
 
   it("publishes what another process signed, of which this one has not read the entries yet", async () => {
@@ -408,7 +408,7 @@ describe("publish, against what is there", () => {
       await append(ledger, 300);
       await ledger.publish(archive);
       waken();
-      expect(await slow).toEqual({ size: 530, before: 530, objects: 0 });
+      expect(await slow).toEqual({ size: 530, before: 530, objects: 0, bodies: false });
       expect(await reportOf(archive, ledger)).toMatchObject({ ok: true, conclusive: true, size: 530 });
       // What the late one left are true tiles of its own size, beside the full ones.
       const tree = new NaiveTree(await entriesOf(ledger, 530));

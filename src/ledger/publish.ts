@@ -7,6 +7,7 @@ import { parseNote, type SignedNote, verifyNote } from "../core/note.ts";
 import { AuthenticTiles, type BundlePlace } from "../core/published-tiles.ts";
 import type { Archive } from "./archive.ts";
 import { copyTree } from "./copy-tree.ts";
+import { bodiesIn, publishBodies } from "./publish-bodies.ts";
 import { RightEdge } from "./right-edge.ts";
 import type { LedgerStorage } from "./storage.ts";
 
@@ -20,6 +21,8 @@ export interface PublishParts {
   readonly archive: Archive;
   /** Released checkpoint, with the witnesses' lines where there are any. */
   readonly note: string;
+  /** Publish the bodies too, from now on. Left out: as in the archive. */
+  readonly bodies?: true | undefined;
 }
 
 export interface Published {
@@ -28,12 +31,15 @@ export interface Published {
   readonly before: number;
   /** Objects written now, the checkpoint not counted. */
   readonly objects: number;
+  /** Whether the bodies are published too. */
+  readonly bodies: boolean;
 }
 
 /**
  * Publishes the tree of `note` as a C2SP tlog-tiles folder: entry bundles and tiles first, each immutable and checked against the signed
  * root before it is written, then the checkpoint by compare-and-swap. Until then readers see the old checkpoint, with all that it
- * needs; a run that is interrupted anywhere is completed by the next. A published checkpoint never gets smaller. Errors:
+ * needs; a run that is interrupted anywhere is completed by the next. A published checkpoint never gets smaller. An archive that has
+ * bodies goes on having them, and whatever was erased goes from it before the checkpoint that covers the erasure. Errors:
  * `rolled-back` and `forked`, with both notes in `details`, when what is published is not a prefix of this ledger;
  * `signature-missing` when it is signed by none of its keys; `already-exists` when an object there has other bytes;
  * `invariant-broken` when the ledger's own tiles or entries are not those that it signed.
@@ -46,19 +52,23 @@ export async function publishLedger(parts: PublishParts): Promise<Published> {
   for (;;) {
     // Another process may be ahead of this one.
     const edge = parts.edge.size >= size ? parts.edge : await RightEdge.load(storage);
-    const present = await archive.get(CHECKPOINT_PATH, { bytesMax: NOTE_BYTES_MAX });
-    const published = present === undefined ? null : parseNote(decodeUtf8(present, "malformed-note"));
+    const shown = await archive.get(CHECKPOINT_PATH, { bytesMax: NOTE_BYTES_MAX });
+    const published = shown === undefined ? null : parseNote(decodeUtf8(shown, "malformed-note"));
     const before = published === null ? 0 : await requirePrefix({ ...parts, edge }, published);
-    if (before > size) return { size: before, before, objects: 0 };
-    const objects = before === size ? 0 : await copyOwnTree({ ...parts, edge }, head, before);
-    if (published !== null && before === size && !adds(note, published)) return { size, before, objects };
+    const present = await bodiesIn(archive);
+    const bodies = parts.bodies === true || present !== "none";
+    if (before > size) return { size: before, before, objects: 0, bodies };
+    let objects = before === size ? 0 : await copyOwnTree({ ...parts, edge }, head, before);
+    if (bodies && (before < size || present !== "whole"))
+      objects += await publishBodies({ archive, storage, state: parts.state, before, size }, present);
+    if (published !== null && before === size && !adds(note, published)) return { size, before, objects, bodies };
     try {
-      await archive.replace(CHECKPOINT_PATH, present ?? null, encodeUtf8(parts.note));
+      await archive.replace(CHECKPOINT_PATH, shown ?? null, encodeUtf8(parts.note));
     } catch (error) {
       if (isTallystickError(error) && error.code === "lock-moved") continue;
       throw error;
     }
-    return { size, before, objects };
+    return { size, before, objects, bodies };
   }
 }
 

@@ -10,6 +10,7 @@ import { count, counted, safeText } from "../terminal-text.ts";
 interface MirrorCommandOptions {
   readonly into: string;
   readonly policy?: string;
+  readonly bodies?: true;
 }
 
 /** Follows a published ledger into a folder: everything new is verified before it is written. */
@@ -29,6 +30,7 @@ export async function run(
   try {
     mirrored = await mirror(source, options.into, {
       policy,
+      bodies: options.bodies,
       signal,
       onProgress: (done, total) => progress.update(done, total),
       ...(context.options.state === undefined ? {} : { state: context.options.state }),
@@ -36,14 +38,14 @@ export async function run(
   } finally {
     progress.end();
   }
-  const { origin, size, before, objects } = mirrored;
-  await out.object("mirrored", { origin, size, before, objects, into: options.into });
+  const { origin, size, before, objects, bodies } = mirrored;
+  await out.object("mirrored", { origin, size, before, objects, bodies, into: options.into });
   const into = safeText(options.into);
   const name = safeText(origin);
   await out.line(
     size === before
-      ? `${out.style.green("✓")} ${into} has size ${count(size)} of ${name}: nothing new`
-      : `${out.style.green("✓")} mirrored size ${count(size)} of ${name} into ${into}  ${out.style.dim(`${counted(objects, "object")}, ${count(before)} before`)}`,
+      ? `${out.style.green("✓")} ${into} has size ${count(size)} of ${name}: nothing new${objects > 0 ? " but bodies" : ""}`
+      : `${out.style.green("✓")} mirrored size ${count(size)} of ${name}${bodies ? ", with bodies," : ""} into ${into}  ${out.style.dim(`${counted(objects, "object")}, ${count(before)} before`)}`,
   );
   return EXIT.ok;
 }
