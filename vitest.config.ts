@@ -12,7 +12,8 @@ export default defineConfig({
   ssr: { resolve: { conditions } },
   test: {
     pool: "forks",
-    testTimeout: 30_000,
+    // Not a measure of speed: it ends what hangs, on a machine however busy.
+    testTimeout: 120_000,
     hookTimeout: 120_000,
     maxWorkers: Math.max(2, availableParallelism()),
     projects: [
