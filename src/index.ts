@@ -23,11 +23,14 @@ export {
   type VerdictName,
   type VerifyReport,
 } from "./core/report.ts";
+export type { Anchor } from "./ledger/anchor.ts";
+export type { AnchorResult } from "./ledger/anchoring.ts";
 export type { Archive, ArchiveReader } from "./ledger/archive.ts";
 export type { Clock } from "./ledger/clock.ts";
 export type { Erased, EraseOptions, EraseTarget } from "./ledger/erase.ts";
 export type { ExportOptions } from "./ledger/export.ts";
-export type { AppendOptions, Level, ProveOptions } from "./ledger/ledger.ts";
+export type { BitcoinHeaderSource } from "./ledger/header-source.ts";
+export type { AnchorOptions, AppendOptions, LedgerAnchor, Level, ProveOptions } from "./ledger/ledger.ts";
 export type { LedgerLimits } from "./ledger/limits.ts";
 export type { LockRecord, LockStore } from "./ledger/lock-store.ts";
 export type { Published } from "./ledger/publish.ts";

@@ -92,6 +92,20 @@ export function rpcHeaders(options: RpcHeadersOptions): BitcoinHeaderSource {
   };
 }
 
+/**
+ * Whatever answers at an address: an explorer, if it gives the first block as one does, else a node. Errors as for reading: a place
+ * where neither is shows when it is asked.
+ */
+export async function headersAt(options: RpcHeadersOptions, signal?: AbortSignal): Promise<BitcoinHeaderSource> {
+  const explorer = esploraHeaders(options);
+  try {
+    if ((await explorer.read(0, signal)) !== null) return explorer;
+  } catch (error) {
+    if (!isTallystickError(error)) throw error;
+  }
+  return rpcHeaders(options);
+}
+
 /** Headers that a reader pins in a file (`parseBitcoinHeaders`). Each header's work is checked, the chain between them is not. */
 export async function readHeadersFile(
   path: string,

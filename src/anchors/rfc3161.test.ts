@@ -15,7 +15,6 @@ import { verifyTimestamp } from "../core/anchor-proof/rfc3161.ts";
 import type { AnchorAnswer } from "../ledger/anchor.ts";
 import { seededRandom } from "../ledger/seeded-random.ts";
 import { rfc3161Anchor } from "./rfc3161.ts";
-import { submitToSeveral } from "./several.ts";
 
 const digest = createHash("sha256").update("note").digest();
 const root = issue({ name: "Root" });
@@ -167,19 +166,6 @@ describe("rfc3161Anchor", () => {
     ]) {
       expect(() => rfc3161Anchor({ url })).toThrow(/^rfc3161Anchor: expected an/);
     }
-  });
-});
-
-describe("submitToSeveral", () => {
-  it("asks all at the same time and says whether enough answered", async () => {
-    const good = await startAuthority(stamp);
-    const bad = await startAuthority(() => ({ body: new Uint8Array(), status: 500 }));
-    const anchors = [good, bad, good].map(({ url }) => rfc3161Anchor({ url, roots }));
-    const two = await submitToSeveral(anchors, digest, { required: 2 });
-    expect(two.reached).toBe(true);
-    expect(two.answers.map(({ answer }) => answer.kind)).toEqual(["proof", "unavailable", "proof"]);
-    expect((await submitToSeveral(anchors, digest, { required: 3 })).reached).toBe(false);
-    await expect(submitToSeveral(anchors, digest, { required: 4 })).rejects.toThrow("expected 1 to 3 required, got 4");
   });
 });
 

@@ -219,6 +219,18 @@ export function buildProgram(execute: Execute): Command {
       "--allow-self-asserted",
       "take the keys from the ledger itself: shows that it is consistent, not whose it is",
     )
+    .option(
+      "--tsa-root <file>",
+      "certificates of time-stamping authorities that you trust, in PEM; may be given again",
+      collect,
+    )
+    .option(
+      "--bitcoin <file|url>",
+      "block headers that you trust: a file, a node or an explorer; of several, what they agree about",
+      collect,
+    )
+    .option("--require-anchor", "exit 4 unless an anchor holds under what you trust")
+    .option("--at <index>", "say between which outside times this entry was written", LEAF_INDEX)
     .option("--remember", "from now on require this history on this machine")
     .option("--findings-max <n>", "findings to list; the rest are counted", wholeNumber("a count from 1", 1));
   keyOptions(
@@ -232,6 +244,32 @@ export function buildProgram(execute: Execute): Command {
       .argument("[ledger]", LEDGER_ARGUMENT)
       .addOption(untilOption())
       .option("--out <file>", "file to write; stdout when left out"),
+  );
+  keyOptions(
+    add(
+      program,
+      "anchor",
+      "[LEDGER] [--tsa URL]… [--calendar URL]…",
+      "have a checkpoint over all entries time-stamped, and record the proofs",
+      () => import("./commands/anchor.ts"),
+    )
+      .argument("[ledger]", LEDGER_ARGUMENT)
+      .option("--tsa <url>", "RFC 3161 authority to ask; may be given again", collect)
+      .option("--tsa-root <file>", "its root in PEM: an answer that does not hold under one is not kept", collect)
+      .option("--calendar <url>", "OpenTimestamps calendar to ask, or `public`; may be given again", collect),
+  );
+  keyOptions(
+    add(
+      program,
+      "anchors",
+      "[LEDGER]",
+      "list the recorded anchors, complete them, write them out",
+      () => import("./commands/anchors.ts"),
+    )
+      .argument("[ledger]", LEDGER_ARGUMENT)
+      .option("--upgrade", "ask calendars for the proofs that wait, and record what they give")
+      .option("--calendar <url>", "calendar that --upgrade may ask too; may be given again", collect)
+      .option("--export <dir>", "write note and proof of each: .note, .tsr or .tst, .ots"),
   );
   add(program, "policy", "[LEDGER]", "print the policy file that readers pin", () => import("./commands/policy.ts"))
     .argument("[ledger]", LEDGER_ARGUMENT)
@@ -432,10 +470,10 @@ function addWitnessCommands(program: Command, add: Add): void {
 const PASSPHRASE = "variable with the key's passphrase (default: TALLYSTICK_KEY_PASSPHRASE)";
 
 function untilOption(): Option {
-  return new Option("--until <level>", "how far it must have come: signed here, or cosigned by a quorum").choices([
-    "checkpointed",
-    "witnessed",
-  ]);
+  return new Option(
+    "--until <level>",
+    "how far it must have come: signed here, cosigned by a quorum, or anchored before",
+  ).choices(["checkpointed", "witnessed", "anchored"]);
 }
 
 function keyOptions(command: Command): Command {

@@ -1,4 +1,5 @@
 import { exitCodeOf, type Finding, VERDICT_NAMES, type VerdictStatus, type VerifyReport } from "../core/report.ts";
+import type { Bracket } from "../core/timeline.ts";
 import { count, counted, type Style, safeText, wrap } from "./terminal-text.ts";
 
 const SIGNS: Readonly<Record<VerdictStatus, readonly [sign: string, color: keyof Style]>> = {
@@ -21,9 +22,15 @@ const INDENT = 2;
 /** The report of `verify` for a person: six verdicts with what they rest on, every finding, one sentence. */
 export function reportLines(
   report: VerifyReport,
-  options: { readonly file: string; readonly style: Style; readonly columns: number },
+  options: {
+    readonly file: string;
+    readonly style: Style;
+    readonly columns: number;
+    /** What one entry lies between, if that was asked. */
+    readonly bracket?: (Bracket & { readonly index: number }) | null;
+  },
 ): string[] {
-  const { style, columns } = options;
+  const { style, columns, bracket = null } = options;
   const origin = report.origin === null ? "" : `  ${style.dim(safeText(report.origin))}`;
   const lines = [`${style.bold(safeText(options.file))}  ${kindOf(report)}${origin}`, ""];
   const left = INDENT + 2 + NAME_WIDTH + 2;
@@ -40,8 +47,29 @@ export function reportLines(
       for (const line of more) lines.push(`${" ".repeat(left + 2)}${style.dim(line)}`);
     }
   }
+  if (bracket !== null) lines.push("", ...bracketLines(bracket, style, columns));
   lines.push("", ...findingLines(report, options));
   lines.push(summaryLine(report, style));
+  return lines;
+}
+
+/** Between which outside times an entry was written, by which evidence, and what trusting it means. */
+function bracketLines(bracket: Bracket & { readonly index: number }, style: Style, columns: number): string[] {
+  const lines = [`  ${style.bold(`entry ${bracket.index}`)} was written`];
+  const left = INDENT + 2 + NAME_WIDTH + 2;
+  for (const [name, row] of [
+    ["not before", bracket.notBefore],
+    ["not after", bracket.notAfter],
+  ] as const) {
+    const label = `    ${name.padEnd(NAME_WIDTH)}  `;
+    if (row === null) {
+      lines.push(`${label}${style.dim("nothing outside says")}`);
+      continue;
+    }
+    lines.push(`${label}${row.time}`);
+    for (const text of [row.source, `if ${row.relies}`])
+      for (const line of wrap(safeText(text), columns - left)) lines.push(`${" ".repeat(left)}${style.dim(line)}`);
+  }
   return lines;
 }
 

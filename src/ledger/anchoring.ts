@@ -50,6 +50,13 @@ export interface AnchorResult {
   readonly failures: readonly string[];
 }
 
+export interface AnchorNowOptions {
+  /** Leaf index of an entry that is to be anchored, even if nothing but anchors was recorded since the last one. */
+  readonly over?: number;
+  /** Whom to ask, instead of those that the ledger was opened with. */
+  readonly anchors?: readonly Anchor[] | undefined;
+}
+
 /** What one anchor did last; for `status`. */
 export interface AnchorStatus {
   readonly kind: string;
@@ -123,10 +130,7 @@ export class Anchoring {
 
   constructor(parts: AnchoringParts) {
     this.parts = parts;
-    this.services = parts.anchors.map((anchor) => ({
-      ...{ anchor, size: 0, isBehind: false, provedAt: null },
-      ...{ backoff: BACKOFF_START, problem: null, busy: null },
-    }));
+    this.services = parts.anchors.map(serviceOf);
   }
 
   /** Makes sure that whatever falls due is done when it does. Called when a checkpoint was released; costs next to nothing. */
@@ -168,12 +172,13 @@ export class Anchoring {
    * anchor is not asked, unless entry `over` is to be anchored, whatever it is. What an anchor does not give is in its result. Errors:
    * those of signing.
    */
-  async anchorNow({ over = -1 }: { readonly over?: number } = {}): Promise<readonly AnchorResult[]> {
-    await Promise.all(this.services.map((service) => service.busy));
+  async anchorNow({ over = -1, anchors }: AnchorNowOptions = {}): Promise<readonly AnchorResult[]> {
+    const services = anchors?.map(serviceOf) ?? this.services;
+    await Promise.all(services.map((service) => service.busy));
     const checkpoint = await this.parts.sign();
     await this.learn();
     return Promise.all(
-      this.services.map((service) => {
+      services.map((service) => {
         const covered = this.coveredBy(service);
         const isDone = covered > over && this.freshSince(covered) === 0;
         return isDone ? of(service.anchor, covered) : this.start(service, checkpoint);
@@ -190,12 +195,13 @@ export class Anchoring {
   }
 
   /** Asks for every proof that waits whether it can be completed, and records what came of it. */
-  async upgradeNow(): Promise<readonly AnchorResult[]> {
+  async upgradeNow({ anchors }: Pick<AnchorNowOptions, "anchors"> = {}): Promise<readonly AnchorResult[]> {
+    const services = anchors?.map(serviceOf) ?? this.services;
     await this.learn();
     const waiting = [...this.open.values()].filter((proof) => !proof.isBusy);
     const results: AnchorResult[] = [];
     for (let i = 0; i < waiting.length; i += UPGRADES_MAX) {
-      const some = waiting.slice(i, i + UPGRADES_MAX).map((proof) => this.upgrade(proof));
+      const some = waiting.slice(i, i + UPGRADES_MAX).map((proof) => this.upgrade(proof, services));
       results.push(...(await Promise.all(some)));
     }
     return results;
@@ -389,7 +395,7 @@ export class Anchoring {
     const busy = [...this.open.values()].filter((proof) => proof.isBusy).length;
     const waiting = [...this.open.values()].filter((proof) => !proof.isBusy && this.rest(proof.backoff) === 0);
     const next = waiting.sort((a, b) => a.backoff.nextMs - b.backoff.nextMs).slice(0, Math.max(0, UPGRADES_MAX - busy));
-    for (const proof of next) if (!this.isStopped) void this.upgrade(proof);
+    for (const proof of next) if (!this.isStopped) void this.upgrade(proof, this.services);
   }
 
   private track(work: Promise<unknown>): void {
@@ -424,9 +430,9 @@ export class Anchoring {
   }
 
   /** Never rejects. */
-  private upgrade(proof: OpenProof): Promise<AnchorResult> {
+  private upgrade(proof: OpenProof, services: readonly Service[]): Promise<AnchorResult> {
     proof.isBusy = true;
-    const work = this.upgradeOne(proof).finally(() => {
+    const work = this.upgradeOne(proof, services).finally(() => {
       proof.isBusy = false;
       this.schedule();
     });
@@ -434,9 +440,9 @@ export class Anchoring {
     return work;
   }
 
-  private async upgradeOne(proof: OpenProof): Promise<AnchorResult> {
+  private async upgradeOne(proof: OpenProof, all: readonly Service[]): Promise<AnchorResult> {
     const { kind, size, index } = proof.event;
-    const services = this.services.filter(({ anchor }) => anchor.kind === kind && anchor.upgrade !== undefined);
+    const services = all.filter(({ anchor }) => anchor.kind === kind && anchor.upgrade !== undefined);
     let result: AnchorResult = { ...of({ kind, name: kind }, size), problem: `no anchor of kind ${kind} is set up` };
     try {
       const stored = await this.parts.storage.readAnchor(index);
@@ -499,6 +505,11 @@ export class Anchoring {
         .finally(() => signal.removeEventListener("abort", abort));
     });
   }
+}
+
+function serviceOf(anchor: Anchor): Service {
+  const never = { size: 0, isBehind: false, provedAt: null, backoff: BACKOFF_START, problem: null, busy: null };
+  return { anchor, ...never };
 }
 
 function of({ kind, name }: { readonly kind: string; readonly name: string }, size: number): AnchorResult {

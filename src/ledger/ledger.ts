@@ -604,20 +604,20 @@ export class LedgerEngine {
    * an anchor does not give is in its result; one that has nothing new to anchor is not asked. An abort stops the waiting, not what was
    * asked. Errors: those of `checkpoint`, `ledger-sealed`.
    */
-  async anchor(options: { readonly signal?: AbortSignal } = {}): Promise<readonly AnchorResult[]> {
+  async anchor(options: AnchorOptions = {}): Promise<readonly AnchorResult[]> {
     this.requireWritable();
     options.signal?.throwIfAborted();
     this.requireUnsealed();
-    return raceSignal(this.anchoring.anchorNow(), options.signal);
+    return raceSignal(this.anchoring.anchorNow({ anchors: options.anchors }), options.signal);
   }
 
   /** Asks for every recorded proof that waits whether it can be completed now, and records what came of it as new events. */
-  async upgradeAnchors(options: { readonly signal?: AbortSignal } = {}): Promise<readonly AnchorResult[]> {
+  async upgradeAnchors(options: AnchorOptions = {}): Promise<readonly AnchorResult[]> {
     this.requireWritable();
     options.signal?.throwIfAborted();
     this.requireUnsealed();
     await this.refresh();
-    return raceSignal(this.anchoring.upgradeNow(), options.signal);
+    return raceSignal(this.anchoring.upgradeNow({ anchors: options.anchors }), options.signal);
   }
 
   /** Every recorded anchor in the order of their events, with the bytes that belong to it. Nothing of it is verified: `verify` does that. */
@@ -904,6 +904,12 @@ export class LedgerEngine {
     }
     return purged;
   }
+}
+
+export interface AnchorOptions {
+  /** Whom to ask, instead of those that the ledger was opened with. */
+  readonly anchors?: readonly Anchor[];
+  readonly signal?: AbortSignal;
 }
 
 /** A recorded anchor. */

@@ -519,7 +519,11 @@ class LedgerVerification {
         : [
             `${left} ${left === 1 ? "anchor" : "anchors"} ${all.slice ? "beside the slice" : `recorded before entry ${from}`}`,
           ]),
-      ...(failures.length === 0 ? [] : [`${failures.length} block headers that could not be had; ${failures[0]}`]),
+      ...(failures.length === 0
+        ? []
+        : [
+            `${failures.length} ${failures.length === 1 ? "header" : "headers"} of blocks could not be had; ${failures[0]}`,
+          ]),
     ];
     return { ...examination, unchecked };
   }

@@ -28,6 +28,19 @@ export async function run(context: Context, positionals: readonly string[]): Pro
     ];
     await row("", `${safeText(name)}: ${safeText(facts.join(", "))}`);
   }
+  if (status.anchored !== null) {
+    // The events of the last anchors come after it and are not anchored for themselves.
+    const isAtRest = status.anchored > 0 && status.unanchoredMs === 0;
+    const behind = reachOf(status.anchored, status.unanchoredMs, status, style);
+    await row("anchors", isAtRest ? `size ${count(status.anchored)}` : behind);
+    if (status.pendingUpgrades > 0)
+      await row(
+        "",
+        `${counted(status.pendingUpgrades, "proof waits", "proofs wait")} for an upgrade: tallystick anchors --upgrade`,
+      );
+    for (const { kind, name, problem } of status.anchors)
+      if (problem !== null) await row("", `${kind} ${safeText(name)}: ${safeText(problem)}`);
+  }
   if (status.problem !== null) await row("problem", style.red(safeText(status.problem)));
   await out.line(status.overdue ? style.yellow("? overdue") : style.green("✓ healthy"));
   return status.overdue ? EXIT.inconclusive : EXIT.ok;

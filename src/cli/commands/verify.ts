@@ -1,11 +1,14 @@
 import { NOTE_BYTES_MAX, POLICY_BYTES_MAX } from "../../core/limits.ts";
 import type { VerifyReport } from "../../core/report.ts";
 import { exitCodeOf } from "../../core/report.ts";
+import { bracketOf } from "../../core/timeline.ts";
 import { pathOf } from "../../open.ts";
 import { isWebLocation } from "../../published.ts";
 import { type VerifyOptions, verify } from "../../verify.ts";
+import { bitcoinFrom, tsaRootsFrom } from "../anchor-services.ts";
 import { type Context, ledgerAnd, stateOf } from "../context.ts";
 import { EXIT, type ExitCode } from "../exit-codes.ts";
+import { UsageError } from "../failure.ts";
 import { readInput } from "../files.ts";
 import { reportLines } from "../report-text.ts";
 
@@ -18,6 +21,10 @@ interface VerifyCommandOptions {
   readonly allowSelfAsserted?: boolean;
   readonly remember?: boolean;
   readonly findingsMax?: number;
+  readonly tsaRoot?: readonly string[];
+  readonly bitcoin?: readonly string[];
+  readonly requireAnchor?: boolean;
+  readonly at?: number;
 }
 
 /** Verifies a ledger, a published ledger, a receipt or an export, told apart by content, and answers with six verdicts. */
@@ -41,6 +48,9 @@ export async function run(
     last,
     allowSelfAsserted: options.allowSelfAsserted ?? false,
     remember: options.remember ?? false,
+    ...(options.tsaRoot === undefined ? {} : { tsaRoots: await tsaRootsFrom(options.tsaRoot) }),
+    bitcoin: await bitcoinFrom(options.bitcoin, signal),
+    requireAnchor: options.requireAnchor ?? false,
     signal,
     onProgress: (done, total) => progress.update(done, total),
     ...(findingsMax === undefined ? {} : { findingsMax }),
@@ -52,8 +62,13 @@ export async function run(
   } finally {
     progress.end();
   }
-  await out.object("report", report);
-  for (const line of reportLines(report, { file, style: out.style, columns: out.columns })) await out.line(line);
+  const { at } = options;
+  if (at !== undefined && at >= report.size && report.size > 0)
+    throw new UsageError(`expected --at to be an entry of what was verified, below ${report.size}, got ${at}`);
+  const bracket = at === undefined ? null : { index: at, ...bracketOf(report.timeline, at) };
+  await out.object("report", bracket === null ? report : { ...report, bracket });
+  for (const line of reportLines(report, { file, style: out.style, columns: out.columns, bracket }))
+    await out.line(line);
   if (options.remember === true) noteRemembered(context, file, report);
   return signal.aborted ? EXIT.interrupted : exitCodeOf(report);
 }
