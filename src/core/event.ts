@@ -19,7 +19,7 @@ import {
   text,
 } from "./json-shape.ts";
 import { ACTION_BYTES_MAX, EVENT_BYTES_DEFAULT, EVENT_BYTES_MAX } from "./limits.ts";
-import { hasLayout, isDigit, isRealDate, twoDigits } from "./time-layout.ts";
+import { hasDateTimeLayout, isDigit, isRealDate, twoDigits } from "./time-layout.ts";
 
 export type { JsonObject } from "./canonical-json.ts";
 
@@ -222,7 +222,9 @@ function checkOccurredAt(value: unknown): void {
   const text = value as string;
   const zone = rfc3339Zone(text);
   if (zone === null) refuse("expected an RFC 3339 time");
-  const [hour, minute, second] = [twoDigits(text, 11), twoDigits(text, 14), twoDigits(text, 17)];
+  const hour = twoDigits(text, 11);
+  const minute = twoDigits(text, 14);
+  const second = twoDigits(text, 17);
   const offset = zone.sign * (zone.hours * 60 + zone.minutes);
   // A leap second comes at the end of a UTC day alone.
   const isLeap = second === 60 && (hour * 60 + minute - offset + 1) % (24 * 60) === 0;
@@ -231,8 +233,6 @@ function checkOccurredAt(value: unknown): void {
 }
 
 const OCCURRED_AT_TEXT: Check = text({ max: OCCURRED_AT_BYTES_MAX });
-const FULL_DATE = "0000-00-00";
-const PARTIAL_TIME = "00:00:00";
 
 interface Zone {
   readonly sign: 1 | -1;
@@ -244,10 +244,9 @@ const UTC: Zone = { sign: 1, hours: 0, minutes: 0 };
 
 /** Time zone of text in the layout of RFC 3339, whatever its digits say; null for other text. */
 function rfc3339Zone(text: string): Zone | null {
-  const separator = text[FULL_DATE.length];
-  let at = FULL_DATE.length + 1 + PARTIAL_TIME.length;
-  if (!hasLayout(text, FULL_DATE, 0) || !hasLayout(text, PARTIAL_TIME, FULL_DATE.length + 1)) return null;
-  if (separator !== "T" && separator !== "t") return null;
+  const separator = text[10];
+  if (!hasDateTimeLayout(text) || (separator !== "T" && separator !== "t")) return null;
+  let at = 19;
   if (text[at] === ".") {
     const first = at + 1;
     for (at = first; isDigit(text.charCodeAt(at)); ) at += 1;
@@ -255,8 +254,11 @@ function rfc3339Zone(text: string): Zone | null {
   }
   const sign = text[at];
   if (sign === "Z" || sign === "z") return text.length === at + 1 ? UTC : null;
-  if ((sign !== "+" && sign !== "-") || !hasLayout(text, "00:00", at + 1) || text.length !== at + 6) return null;
-  return { sign: sign === "-" ? -1 : 1, hours: twoDigits(text, at + 1), minutes: twoDigits(text, at + 4) };
+  const hours = twoDigits(text, at + 1);
+  const minutes = twoDigits(text, at + 4);
+  const isOffset = hours >= 0 && text[at + 3] === ":" && minutes >= 0 && text.length === at + 6;
+  if (!isOffset || (sign !== "+" && sign !== "-")) return null;
+  return { sign: sign === "-" ? -1 : 1, hours, minutes };
 }
 
 const MEMBERS: Members = new Map<string, Check>([

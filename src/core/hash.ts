@@ -1,4 +1,4 @@
-import { digestBytes, digestHex } from "#hash-platform";
+import { digestBytes, digestHex, writeScratchHex } from "#hash-platform";
 
 /** The hashes of the formats: synchronous, on the platform's own code in Node and on noble in a browser. */
 export type HashName = "sha256" | "sha512" | "sha3-256";
@@ -27,4 +27,9 @@ export function sha256Hex(data: Uint8Array | string): string {
 /** SHA-256 as 32 bytes. FIPS 180-4. */
 export function sha256(data: Uint8Array): Uint8Array {
   return digestBytes("sha256", data);
+}
+
+/** Writes the bytes of a hex hash at `offset` of `target`, which is a Buffer in Node. */
+export function writeHex(target: Uint8Array, hex: string, offset: number): void {
+  writeScratchHex(target, hex, offset);
 }

@@ -4,19 +4,28 @@ export function isDigit(unit: number): boolean {
   return unit >= 0x30 && unit <= 0x39;
 }
 
-/** Whether the text has at `start` a digit for each 0 of `layout`, and its other characters as they are. */
-export function hasLayout(text: string, layout: string, start: number): boolean {
-  for (let i = 0; i < layout.length; i++) {
-    const expected = layout.charCodeAt(i);
-    const unit = text.charCodeAt(start + i);
-    if (expected === 0x30 ? !isDigit(unit) : unit !== expected) return false;
-  }
-  return true;
+/** Value of the two decimal digits at `at`; NaN if they are none, which no comparison holds for. */
+export function twoDigits(text: string, at: number): number {
+  const tens = text.charCodeAt(at);
+  const ones = text.charCodeAt(at + 1);
+  return isDigit(tens) && isDigit(ones) ? (tens - 0x30) * 10 + ones - 0x30 : Number.NaN;
 }
 
-/** Value of the two decimal digits at `at`. */
-export function twoDigits(text: string, at: number): number {
-  return (text.charCodeAt(at) - 0x30) * 10 + text.charCodeAt(at + 1) - 0x30;
+/** Whether `0000-00-00` stands at the beginning of the text, whatever the digits, and `00:00:00` from its twelfth character on. */
+export function hasDateTimeLayout(text: string): boolean {
+  return (
+    twoDigits(text, 0) >= 0 &&
+    twoDigits(text, 2) >= 0 &&
+    text.charCodeAt(4) === 0x2d &&
+    twoDigits(text, 5) >= 0 &&
+    text.charCodeAt(7) === 0x2d &&
+    twoDigits(text, 8) >= 0 &&
+    twoDigits(text, 11) >= 0 &&
+    text.charCodeAt(13) === 0x3a &&
+    twoDigits(text, 14) >= 0 &&
+    text.charCodeAt(16) === 0x3a &&
+    twoDigits(text, 17) >= 0
+  );
 }
 
 /** Whether the text begins with a date of the proleptic Gregorian calendar; its layout was looked at. */

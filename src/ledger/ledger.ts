@@ -278,7 +278,8 @@ export class LedgerEngine {
     }
     if (events.length === 0) return [];
     const submissions: Submission[] = [];
-    for (const [i, event] of events.entries()) {
+    for (let i = 0; i < events.length; i++) {
+      const event = events[i]!;
       submissions.push(
         this.isUnsigned(event, options)
           ? this.prepare(this.encode(event), this.schemeOf(options))

@@ -1,6 +1,7 @@
 import { bytesEqual, decodeHex } from "../core/encoding.ts";
 import { leafHashHex, parseEntry, ZERO_HASH_HEX } from "../core/entry.ts";
 import { FatalError, UnavailableError } from "../core/errors.ts";
+import { writeHex } from "../core/hash.ts";
 import { TILE_WIDTH } from "../core/limits.ts";
 import { createRange } from "../core/merkle.ts";
 import { treeHash } from "../core/proof.ts";
@@ -61,7 +62,7 @@ export class RightEdge {
     this.lastLeaf = leafHex;
     this.lastTime = time;
     const tile = this.tileAt(0);
-    (tile.hashes as Buffer).write(leafHex, tile.width * HASH_BYTES, "hex");
+    writeHex(tile.hashes, leafHex, tile.width * HASH_BYTES);
     tile.width += 1;
     if (tile.width === TILE_WIDTH) this.complete(0, full);
   }
@@ -111,7 +112,7 @@ export class RightEdge {
             `right edge: expected ${width} entries from ${first}, got ${entries.length}`,
           );
         entries.forEach((stored, i) => {
-          hashes.write(leafHashHex(stored.entry), i * HASH_BYTES, "hex");
+          writeHex(hashes, leafHashHex(stored.entry), i * HASH_BYTES);
         });
       } else {
         for (let i = 0; i < width; i++) {
