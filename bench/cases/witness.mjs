@@ -3,17 +3,22 @@
  *
  * `updates`: one witness takes checkpoint updates of many logs; the clock covers requests made and signed beforehand, from the
  * first to the last answer, each of which must be a cosignature. `receipt`: a ledger with three witnesses, two of which are the
- * quorum; the clock covers what a witnessed receipt takes beyond the durable append.
+ * quorum; the clock covers what a witnessed receipt takes beyond the durable append. `append`: batches of 1,000 until all are
+ * durable; with `evidence` the checkpoints of each second are cosigned by two of three witnesses and published, and what is cosigned and
+ * published in that time is looked at; without, nothing is signed before the end.
  *
- * Options: directory, root, mode; logs, rounds, connections (updates); samples (receipt).
+ * Options: directory, root, mode; logs, rounds, connections (updates); samples (receipt); entries, warmUp, evidence (append).
  */
 import { spawn } from "node:child_process";
 import { mkdirSync, writeFileSync } from "node:fs";
 import { Agent, request } from "node:http";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { pathToFileURL } from "node:url";
+import { createEvents, POOL_SIZE } from "../lib/events.mjs";
 import { amount, median, rate, readOptions, report, seconds } from "../lib/measure.mjs";
 
+const BATCH = 1_000;
 const options = readOptions();
 const load = (name) => import(pathToFileURL(join(options.root, "dist", name)).href);
 const { formatNote, formatVerifierKey, parseVerifierKey, signNote } = await load("core/note.js");
@@ -129,7 +134,8 @@ async function updates() {
   report([rate("", count, elapsed, "updates/s"), amount("latency", median(latencies), "ms")], { logs, connections });
 }
 
-async function receipt() {
+/** A new ledger with three witnesses, two of which are the quorum. */
+async function openWitnessed(limits) {
   const { Ledger } = await load("index.js");
   const { formatPolicy, parsePolicy } = await load("core/index.js");
   const { httpWitness } = await load("witness/client.js");
@@ -146,7 +152,11 @@ async function receipt() {
     quorum: "two",
   });
   const clients = witnesses.map(({ id, vkey, url }) => httpWitness({ name: id, vkey, url }));
-  const ledger = await Ledger.open(path, { witnesses: { policy, witnesses: clients } });
+  return Ledger.open(path, { witnesses: { policy, witnesses: clients }, limits });
+}
+
+async function receipt() {
+  const ledger = await openWitnessed({});
   const beyond = [];
   // The first ones compile and connect.
   for (let k = -20; k < options.samples; k++) {
@@ -161,7 +171,54 @@ async function receipt() {
   report([amount("", median(beyond), "ms"), amount("p95", beyond[Math.floor(beyond.length * 0.95)], "ms")]);
 }
 
-const MODES = { updates, receipt };
+/** Publishes once a second until told to stop; then says how often, and how far it was when the last append was durable. */
+function publishEverySecond(ledger, archive) {
+  let isOver = false;
+  let count = 0;
+  let size = 0;
+  const work = (async () => {
+    while (!isOver) {
+      const next = sleep(1_000);
+      const published = await ledger.publish(archive);
+      size = published.size;
+      count += 1;
+      await next;
+    }
+  })();
+  return async () => {
+    isOver = true;
+    const [reached, times] = [size, count];
+    await work;
+    return { publications: times, publishedAtEnd: reached };
+  };
+}
+
+async function append() {
+  const { entries, warmUp, evidence } = options;
+  const { Ledger } = await load("index.js");
+  const { filesystemArchive } = await load("storage/archive/filesystem.js");
+  const path = join(options.directory, "audit.db");
+  const never = { checkpointEveryMs: 3_600_000, witnessEveryMs: 3_600_000 };
+  const ledger = evidence
+    ? await openWitnessed({ checkpointEveryMs: 1_000, witnessEveryMs: 1_000 })
+    : await Ledger.open(path, { limits: never });
+  const events = createEvents(Math.min(POOL_SIZE, entries + warmUp));
+  const batch = (first) => Array.from({ length: BATCH }, (_, k) => events[(first + k) % events.length]);
+  for (let done = 0; done < warmUp; done += BATCH) await ledger.appendMany(batch(done));
+  const stop = evidence ? publishEverySecond(ledger, filesystemArchive(join(options.directory, "www"))) : null;
+  const started = performance.now();
+  for (let done = 0; done < entries; done += BATCH) await ledger.appendMany(batch(warmUp + done));
+  const elapsed = seconds(started);
+  const { witnessed } = await ledger.status();
+  const published = await stop?.();
+  if (evidence && (witnessed === 0 || published.publishedAtEnd === 0))
+    throw new Error("nothing was cosigned or published meanwhile");
+  await ledger.close();
+  await stopAll();
+  report([rate("", entries, elapsed)], evidence ? { witnessedAtEnd: witnessed, ...published } : {});
+}
+
+const MODES = { updates, receipt, append };
 
 try {
   await MODES[options.mode]();

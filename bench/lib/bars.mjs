@@ -61,6 +61,10 @@ function atLeast(what, ours, against, bar) {
   return { what, ours, against, bar, direction: "at least" };
 }
 
+function noLessThan(what, ours, bar, unit) {
+  return { what, ours, bar, unit, direction: "at least" };
+}
+
 function atMost(what, ours, bar, unit) {
   return { what, ours, bar, unit, direction: "at most" };
 }
@@ -107,6 +111,21 @@ BARS.push(
 );
 BARS.push(
   atMost("browser build of core: imports of node: modules", "tallystick/browser-bundle/node-imports", 0, "imports"),
+);
+
+BARS.push(
+  noLessThan("publishing a ledger, 100k", "tallystick/publish/100k", 50_000, "entries/s"),
+  atMost("publishing one more entry of 1M, median", "tallystick/publish-one/1m", 20, "ms"),
+  // Entry bundle, and a tile of each of the three levels at most.
+  atMost("objects that it writes, the most", "tallystick/publish-one/1m/objects", 4, "objects"),
+  atLeast(
+    "append rate with checkpoints, witnesses and publication each second, against none",
+    "tallystick/append-evidence/on",
+    ["tallystick/append-evidence/off"],
+    0.8,
+  ),
+  atMost("witnessed receipt beyond the durable append, 3 witnesses, median", "tallystick/witness/receipt", 20, "ms"),
+  noLessThan("checkpoint updates of one witness, 1,000 logs", "tallystick/witness/updates", 1_000, "updates/s"),
 );
 
 /** Every bar with its figure; `met` is undefined where something was not measured. */

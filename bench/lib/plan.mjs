@@ -158,6 +158,16 @@ export function createPlan({ full }) {
       tallystick(`tallystick/loop-delay/${scheme}`, { mode: "loop-delay", scheme, entries: 10_000, warmUp: WARM_UP }),
     );
   }
+  const [all, one] = ["100k", largest].map((size) => ({ uses: `event-${size}`, needs: ["tallystick"] }));
+  steps.push(node("tallystick/publish/100k", "publish.mjs", { mode: "all" }, all));
+  steps.push(node(`tallystick/publish-one/${largest}`, "publish.mjs", { mode: "one", samples: 300 }, one));
+  const witness = (id, options) =>
+    steps.push(node(`tallystick/${id}`, "witness.mjs", options, { needs: ["tallystick"] }));
+  const fill = { mode: "append", entries: full ? 1_000_000 : 300_000, warmUp: WARM_UP };
+  witness("append-evidence/off", { ...fill, evidence: false });
+  witness("append-evidence/on", { ...fill, evidence: true });
+  witness("witness/receipt", { mode: "receipt", samples: 200 });
+  witness("witness/updates", { mode: "updates", logs: 1_000, rounds: full ? 10 : 5, connections: 32 });
   steps.push(
     node("tallystick/browser-bundle", "browser-bundle.mjs", {}, { needs: ["tallystick"], uses: `event-${largest}` }),
   );
