@@ -1,6 +1,7 @@
 import { existsSync, mkdirSync, realpathSync, statSync, writeFileSync } from "node:fs";
 import { userInfo } from "node:os";
 import { basename, dirname, join, resolve } from "node:path";
+import { formatContradiction, parseContradiction } from "./core/contradiction.ts";
 import { bytesEqual } from "./core/encoding.ts";
 import {
   isTallystickError,
@@ -27,7 +28,7 @@ import type { Anchor } from "./ledger/anchor.ts";
 import type { Archive } from "./ledger/archive.ts";
 import { type Clock, systemClock } from "./ledger/clock.ts";
 import { loadState } from "./ledger/control-log.ts";
-import { evidenceOf, formatEvidence, parseEvidence } from "./ledger/evidence.ts";
+import { contradictionOf } from "./ledger/evidence.ts";
 import { genesisBatch, genesisLeafOf, randomHex, vkeyOf } from "./ledger/genesis.ts";
 import { LedgerEngine, type LedgerParts } from "./ledger/ledger.ts";
 import { DEFAULT_LIMITS, type LedgerLimits } from "./ledger/limits.ts";
@@ -412,9 +413,9 @@ async function openWithEvidence(state: State, parts: LedgerParts): Promise<Ledge
   try {
     return await LedgerEngine.open(parts);
   } catch (error) {
-    const evidence = await evidenceOf(error, parts.storage);
+    const evidence = await contradictionOf(error, parts.storage);
     if (evidence !== null && isTallystickError(error)) {
-      const text = formatEvidence(evidence);
+      const text = formatContradiction(evidence);
       const file = join(state.dir, "evidence", `${evidence.kind}-${sha256Hex(text).slice(0, 16)}.json`);
       try {
         mkdirSync(dirname(file), { recursive: true, mode: 0o700 });
@@ -540,7 +541,7 @@ export interface RecoverOptions
   readonly signer: Signer;
   /** Why, for the record; stays for ever. */
   readonly reason: string;
-  /** Text of the evidence file that a refused open wrote. */
+  /** Text of the evidence file that a refused open wrote, or a mirror. */
   readonly evidence?: string;
 }
 
@@ -566,12 +567,16 @@ export async function recover(
       lockStore,
       signer: options.signer,
       reason: options.reason,
-      evidence: options.evidence === undefined ? undefined : parseEvidence(options.evidence),
+      evidence: options.evidence === undefined ? undefined : parseContradiction(options.evidence),
+      lastSeen: (origin) => state.lastSeen(origin),
       clock: options.clock ?? systemClock,
       random: options.random ?? systemRandom,
       limits: { ...DEFAULT_LIMITS, ...options.limits },
     });
     state.writePolicy(recovered.origin, recovered.policy);
+    // What a reader here saw stays remembered, up to what is on record as lost: `verify` goes on telling of it.
+    if (recovered.seenIsLost && recovered.checkpoint !== null)
+      state.rememberCheckpoint(recovered.origin, recovered.checkpoint);
     // What stood here before may have been larger: from now on the recovered ledger is what this machine knows.
     state.forgetPath(path);
     state.rememberPath(path, { origin: recovered.origin, genesis: recovered.genesis, size: recovered.index + 1 });

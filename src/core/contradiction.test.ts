@@ -51,7 +51,7 @@ describe("a file of two checkpoints that contradict each other", () => {
       held: { size: small },
       shown: { size: large },
     });
-    const turned = { ...contradiction, held: contradiction.shown, shown: contradiction.held };
+    const turned = { ...contradiction, held: contradiction.shown ?? "", shown: contradiction.held };
     expect(await verifyContradiction(formatContradiction(turned), FORGED_POLICY)).toMatchObject({
       held: { size: large },
     });
@@ -119,7 +119,7 @@ describe("a file of two checkpoints that contradict each other", () => {
       code: "origin-mismatch",
     });
     for (const name of ["held", "shown"] as const) {
-      const forged = { ...contradiction, [name]: contradiction[name].replace(/\n(\d+)\n/, "\n1$1\n") };
+      const forged = { ...contradiction, [name]: contradiction[name]?.replace(/\n(\d+)\n/, "\n1$1\n") };
       await expect(verifyContradiction(formatContradiction(forged), FORGED_POLICY)).rejects.toMatchObject({
         code: "signature-invalid",
       });
@@ -127,6 +127,17 @@ describe("a file of two checkpoints that contradict each other", () => {
       await expect(verifyContradiction(formatContradiction(garbage), FORGED_POLICY)).rejects.toMatchObject({
         code: "malformed-note",
       });
+    }
+  });
+
+  it("may show nothing signed: then it says what was held, and proves no more", async () => {
+    const { held } = await fork(7, 12);
+    for (const kind of ["forked", "rolled-back"] as const) {
+      const text = formatContradiction({ kind, held, shown: null });
+      expect(parseContradiction(text)).toEqual({ kind, held, shown: null });
+      expect(await verifyContradiction(text, FORGED_POLICY)).toMatchObject({ kind, held: { size: 7 }, shown: null });
+      const forged = text.replace("\\n7\\n", "\\n8\\n");
+      await expect(verifyContradiction(forged, FORGED_POLICY)).rejects.toMatchObject({ code: "signature-invalid" });
     }
   });
 
@@ -152,6 +163,9 @@ describe("a file of two checkpoints that contradict each other", () => {
       text.replace(/"consistency":\[[^\]]*\]/, '"consistency":["xyz"]'),
       text.replace(/"consistency":\[[^\]]*\]/, `"consistency":[${Array(64).fill(`"${hash}"`).join()}]`),
       text.replace(/"held":"[^"]*"/, '"held":7'),
+      text.replace(/"held":"[^"]*"/, '"held":null'),
+      text.replace(/"shown":"[^"]*"/, '"shown":7'),
+      text.replace(/"shown":"[^"]*"/, '"shown":null'),
       `${" ".repeat(3_000_000)}\n`,
     ]) {
       expect(() => parseContradiction(changed)).toThrow(expect.objectContaining({ code: "malformed-proof" }));

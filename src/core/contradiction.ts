@@ -13,14 +13,15 @@ import { verifyConsistency } from "./proof.ts";
  *
  * `forked`: the log signed two histories. Of one size that shows by itself; of two, the file says which root the tree of the larger
  * checkpoint has at the smaller size, with the consistency proof that it has. `rolled-back`: a smaller checkpoint was shown after a
- * larger one had been. Both are genuine, so that they came in this order is the word of whoever kept the file. Normative: spec/published.md.
+ * larger one had been. Both are genuine, so that they came in this order is the word of whoever kept the file; so is all of it where nothing
+ * signed was shown that contradicts what was held. Normative: spec/published.md.
  */
 export interface Contradiction {
   readonly kind: "forked" | "rolled-back";
   /** Note that was held before. */
   readonly held: string;
-  /** Note that was shown later. */
-  readonly shown: string;
+  /** Note that was shown later; null where nothing signed was that contradicts `held`. */
+  readonly shown: string | null;
   /** `forked` at different sizes: the root at the smaller size of the tree that the larger checkpoint signs, and its proof. */
   readonly other?: { readonly root: Uint8Array; readonly proof: readonly Uint8Array[] } | undefined;
 }
@@ -28,13 +29,13 @@ export interface Contradiction {
 export interface VerifiedContradiction {
   readonly kind: Contradiction["kind"];
   readonly held: Checkpoint;
-  readonly shown: Checkpoint;
+  readonly shown: Checkpoint | null;
 }
 
 const FORMAT = "tallystick/contradiction/v1";
 const MEMBERS = "consistency,format,held,kind,root,shown";
 /** Two notes, doubled for the escapes of JSON, and a proof. */
-const CONTRADICTION_BYTES_MAX: number = 4 * NOTE_BYTES_MAX + 64 * 1024;
+export const CONTRADICTION_BYTES_MAX: number = 4 * NOTE_BYTES_MAX + 64 * 1024;
 
 /** Text of the file: one line of canonical JSON and a newline. */
 export function formatContradiction({ kind, held, shown, other }: Contradiction): string {
@@ -54,7 +55,7 @@ export function parseContradiction(file: Uint8Array | string): Contradiction {
   const { consistency, format, held, kind, root, shown } = value;
   if (format !== FORMAT) malformed(`expected the format ${FORMAT}`);
   if (kind !== "forked" && kind !== "rolled-back") malformed("kind: expected forked or rolled-back");
-  if (typeof held !== "string" || typeof shown !== "string") malformed("expected two notes");
+  if (typeof held !== "string" || (typeof shown !== "string" && shown !== null)) malformed("expected two notes");
   if (!Array.isArray(consistency) || consistency.length > CONSISTENCY_HASHES_MAX)
     malformed(`consistency: expected at most ${CONSISTENCY_HASHES_MAX} hashes`);
   const proof = consistency.map(hashOf);
@@ -62,6 +63,7 @@ export function parseContradiction(file: Uint8Array | string): Contradiction {
     if (proof.length > 0) malformed("consistency: expected no proof without a root");
     return { kind, held, shown };
   }
+  if (shown === null) malformed("root: expected none without a second note");
   return { kind, held, shown, other: { root: hashOf(root), proof } };
 }
 
@@ -73,6 +75,7 @@ export function parseContradiction(file: Uint8Array | string): Contradiction {
 export async function verifyContradiction(file: Uint8Array | string, policy: Policy): Promise<VerifiedContradiction> {
   const { kind, held, shown, other } = parseContradiction(file);
   const first = (await verifyCheckpoint(held, policy)).checkpoint;
+  if (shown === null) return { kind, held: first, shown: null };
   const second = (await verifyCheckpoint(shown, policy)).checkpoint;
   const result = { kind, held: first, shown: second };
   if (kind === "rolled-back") {

@@ -43,6 +43,8 @@ export interface LedgerState {
   readonly sealedAt: number | null;
   /** Indexes of `ledger.recovered` events that replaced the log keys without the old one. */
   readonly continuityBrokenAt: readonly number[];
+  /** Checkpoint notes that `ledger.recovered` events name: the last that was known before each. */
+  readonly givenUp: readonly string[];
 }
 
 export interface GenesisFacts {
@@ -175,6 +177,7 @@ class StateDraft {
   private lockStoreId = "";
   private sealedAt: number | null = null;
   private readonly continuityBrokenAt: number[] = [];
+  private readonly givenUp: string[] = [];
 
   constructor(options: ReplayOptions) {
     this.options = options;
@@ -206,6 +209,7 @@ class StateDraft {
       lockStoreId: this.lockStoreId,
       sealedAt: this.sealedAt,
       continuityBrokenAt: this.continuityBrokenAt,
+      givenUp: this.givenUp,
     };
   }
 
@@ -500,6 +504,7 @@ class StateDraft {
     const voucher = known.find((k) => signers.has(candidateOf(k.key).keyId));
     const sameKeys = fresh.every((key) => known.some((k) => k.key.vkey === key.vkey));
     this.lockStoreId = payload.lockStoreId;
+    if (payload.checkpoint !== null) this.givenUp.push(payload.checkpoint);
     if (sameKeys) return;
     if (voucher === undefined) {
       this.continuityBrokenAt.push(at.index);

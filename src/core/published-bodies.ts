@@ -12,7 +12,7 @@ import { bundlePath } from "./tile.ts";
 
 /**
  * Bodies of a published ledger: beside each entry bundle an object of lines, each what a line of an export says beyond its entry
- * text. Normative: spec/published.md 16-20.
+ * text. Normative: spec/published.md 17-21.
  */
 
 /** Bytes of the largest object of bodies: those of the largest entry bundle. */

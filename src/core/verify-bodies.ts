@@ -39,7 +39,7 @@ class Unreadable extends Error {
 }
 
 /**
- * Verifies the bodies of a published ledger, of which the whole is an export (spec/published.md 19): every check of spec/export.md is
+ * Verifies the bodies of a published ledger, of which the whole is an export (spec/published.md 20): every check of spec/export.md is
  * made. Hostile bytes are findings. Memory: one object of bodies, and what `verifyExport` needs.
  */
 export async function verifyBodies(parts: PublishedBodies): Promise<BodiesVerification> {

@@ -1,9 +1,11 @@
 import { parseCheckpoint } from "../core/checkpoint.ts";
+import { headOfNote } from "../core/contradiction.ts";
 import { bytesEqual, encodeHex } from "../core/encoding.ts";
 import { isTallystickError, type TallystickError, UnavailableError, VerificationError } from "../core/errors.ts";
 import type { LedgerState } from "../core/ledger-state.ts";
 import { parseNote, verifyNote } from "../core/note.ts";
 import type { SignedCheckpoint } from "./checkpointer.ts";
+import { isGivenUp } from "./evidence.ts";
 import type { LockStore } from "./lock-store.ts";
 import { RightEdge, refuseDamagedTiles } from "./right-edge.ts";
 import type { LedgerStorage } from "./storage.ts";
@@ -41,9 +43,13 @@ export interface BootResult {
 export async function bootCheck(parts: BootParts): Promise<BootResult> {
   const { storage, lockStore, state } = parts;
   const { origin } = state.genesis;
-  if (parts.lastSeen !== undefined)
-    await requireCovered(parts, parts.lastSeen, "the checkpoint that this machine last saw");
-  if (parts.published !== undefined) await requireCovered(parts, parts.published, "what is published");
+  // What a recovery put on record as lost was told once and for all: `verify` tells it to whoever saw it.
+  const isNews = (note: string | undefined): note is string => {
+    const head = note === undefined ? null : headOfNote(note);
+    return note !== undefined && (head === null || !isGivenUp(head, state));
+  };
+  if (isNews(parts.lastSeen)) await requireCovered(parts, parts.lastSeen, "the checkpoint that this machine last saw");
+  if (isNews(parts.published)) await requireCovered(parts, parts.published, "what is published");
   const copy = await storage.latestCheckpoint();
   if (copy !== undefined) await requireCovered(parts, copy.note, "the checkpoint stored in the ledger");
   const record = await lockStore.fetch(origin).catch((error: unknown) => {

@@ -1,4 +1,5 @@
 import { formatCheckpoint, parseCheckpoint } from "../core/checkpoint.ts";
+import { type Contradiction, headOfNote } from "../core/contradiction.ts";
 import { keyEventMessage } from "../core/control-event.ts";
 import { bytesEqual, encodeBase64, encodeUtf8 } from "../core/encoding.ts";
 import { ConflictError, MalformedError, UnavailableError } from "../core/errors.ts";
@@ -8,7 +9,7 @@ import { formatNote, parseNote, parseVerifierKey, signNote, spkiOfVerifierKey } 
 import { keyIdOf } from "../core/signature/table.ts";
 import type { Clock } from "./clock.ts";
 import { loadState } from "./control-log.ts";
-import { type Evidence, requireOwnEvidence } from "./evidence.ts";
+import { isContained, lostCheckpoint } from "./evidence.ts";
 import { randomHex, vkeyOf } from "./genesis.ts";
 import { policyOf } from "./ledger-policy.ts";
 import type { LedgerLimits } from "./limits.ts";
@@ -25,8 +26,10 @@ export interface RecoverParts {
   readonly lockStore: LockStore;
   readonly signer: Signer;
   readonly reason: string;
-  /** What showed that the ledger lost entries; the checkpoint in it goes on record as the last one that was known. */
-  readonly evidence?: Evidence | undefined;
+  /** What showed that the ledger lost entries. */
+  readonly evidence?: Contradiction | undefined;
+  /** Checkpoint that a reader on this machine saw last. */
+  readonly lastSeen?: ((origin: string) => string | undefined) | undefined;
   readonly clock: Clock;
   readonly random: Random;
   readonly limits: LedgerLimits;
@@ -39,11 +42,15 @@ export interface Recovered {
   /** Policy with the keys in force now: what readers must pin anew when the old key did not sign. */
   readonly policy: string;
   readonly lost: readonly string[];
+  /** The note on record as the last one that was known: the largest that this ledger does not contain; null when none was known. */
+  readonly checkpoint: string | null;
+  /** Whether what the reader on this machine saw is not contained. */
+  readonly seenIsLost: boolean;
 }
 
 /**
  * Appends `ledger.recovered`, signed by `signer`, and puts the first checkpoint over it into the lock store, whatever stood
- * there before. Errors: `already-exists` when nothing is lost, `storage-*`, `lock-moved`.
+ * there before. Errors: `already-exists` when nothing is lost, those of `lostCheckpoint`, `storage-*`, `lock-moved`.
  */
 export async function recoverLedger(parts: RecoverParts): Promise<Recovered> {
   const { storage, lockStore, signer, reason, clock, random, limits } = parts;
@@ -63,18 +70,24 @@ export async function recoverLedger(parts: RecoverParts): Promise<Recovered> {
   const copied = (await storage.latestCheckpoint())?.size ?? 0;
   const isBehind = copied > (head?.size ?? 0);
   if (record === undefined || record.lockStoreId !== state.lockStoreId || isBehind) lost.push("lock-store");
-  const diverged =
-    head !== null && (head.size > edge.size || !bytesEqual(await edge.root(storage, head.size), head.root));
-  if (diverged) lost.push("database");
+  const lockStoreId = record?.lockStoreId ?? randomHex(random, 16);
+  const vkey = vkeyOf(origin, signer);
+  const seen = parts.lastSeen?.(origin);
+  const missing = await missingCheckpoints([seen, record?.note], { storage, edge });
+  const seenIsLost = seen !== undefined && missing.includes(seen);
+  if (parts.evidence !== undefined) {
+    const keys = [...state.logKeys.map((each) => each.key), parseVerifierKey(vkey)];
+    const distinct = [...new Map(keys.map((key) => [key.vkey, key])).values()];
+    const shown = await lostCheckpoint(parts.evidence, { origin, keys: distinct, storage, edge });
+    if (shown !== null) missing.push(shown);
+  }
+  if (missing.length > 0) lost.unshift("database");
   if (lost.length === 0)
     throw new ConflictError(
       "already-exists",
       "nothing is lost: the key is in force and the lock store agrees with the ledger",
     );
-  const lockStoreId = record?.lockStoreId ?? randomHex(random, 16);
-  const vkey = vkeyOf(origin, signer);
-  if (parts.evidence !== undefined) await requireOwnEvidence(parts.evidence, state);
-  const trusted = parts.evidence?.shown ?? (await storage.latestCheckpoint())?.note ?? null;
+  const trusted = largest(missing) ?? (await storage.latestCheckpoint())?.note ?? null;
   const unsigned: Event = {
     action: "ledger.recovered",
     payload: { checkpoint: trusted, lockStoreId, logKeys: [vkey], lost, reason },
@@ -121,5 +134,28 @@ export async function recoverLedger(parts: RecoverParts): Promise<Recovered> {
   const note = formatNote(text, [line]);
   await lockStore.replace(origin, record?.note ?? null, note);
   await storage.putCheckpoint({ size, note });
-  return { index, origin, genesis: genesisLeaf, policy: policyOf((await loadState(storage)).state, genesisLeaf), lost };
+  const policy = policyOf((await loadState(storage)).state, genesisLeaf);
+  return { index, origin, genesis: genesisLeaf, policy, lost, checkpoint: trusted, seenIsLost };
+}
+
+/** Those of the notes that the ledger does not contain. */
+async function missingCheckpoints(
+  notes: readonly (string | null | undefined)[],
+  ledger: { readonly storage: LedgerStorage; readonly edge: RightEdge },
+): Promise<string[]> {
+  const missing: string[] = [];
+  for (const note of notes) {
+    const head = note == null ? null : headOfNote(note);
+    if (note != null && head !== null && !(await isContained(head, ledger))) missing.push(note);
+  }
+  return missing;
+}
+
+/** The first of the largest. */
+function largest(notes: readonly string[]): string | undefined {
+  const sizeOf = (note: string): number => headOfNote(note)?.size ?? 0;
+  return notes.reduce<string | undefined>(
+    (best, note) => (best === undefined || sizeOf(note) > sizeOf(best) ? note : best),
+    undefined,
+  );
 }

@@ -7,6 +7,7 @@ import { type Policy, quorumReached } from "../core/policy.ts";
 import { proveConsistency } from "../core/proof.ts";
 import type { SignedCheckpoint } from "./checkpointer.ts";
 import type { Clock } from "./clock.ts";
+import { isGivenUp } from "./evidence.ts";
 import { RightEdge, refuseDamagedTiles } from "./right-edge.ts";
 import type { LedgerStorage } from "./storage.ts";
 import type { Witness, WitnessAnswer } from "./witness.ts";
@@ -54,6 +55,9 @@ interface Known {
 const LATE_MS = 250;
 /** A witness that answers with one conflict after another is not waited for. */
 const TRIES_MAX = 3;
+/** A head that a recovery put on record as lost. */
+const GIVEN_UP = "given up";
+const HOLDS_THE_OTHER = "holds the history that a recovery gave up, and cosigns no other: take another witness";
 
 /**
  * Collects cosignatures on released checkpoints: all witnesses in parallel, each bounded by its own timeout, until the quorum of
@@ -89,7 +93,7 @@ export class Witnessing {
    */
   async resume(cosigned: SignedCheckpoint): Promise<void> {
     const size = await this.requireContained("the ledger's own copy of what was cosigned", cosigned.note);
-    if (size === null) return;
+    if (typeof size !== "number") return;
     const keys = this.parts.policy.witnesses.map(({ key }) => key);
     try {
       const verified = await verifyNote(parseNote(cosigned.note), keys);
@@ -194,7 +198,8 @@ export class Witnessing {
     if (note === undefined) return false;
     if (note !== null) {
       const size = await this.requireContained(`witness ${witness.name}`, note);
-      if (size !== null) known.seen = Math.max(known.seen, size);
+      if (size === GIVEN_UP) this.refuse(known, HOLDS_THE_OTHER);
+      if (typeof size === "number") known.seen = Math.max(known.seen, size);
       return size !== null;
     }
     // It never saw this ledger; or it shows what it saw elsewhere, and then it says so when it is asked to cosign.
@@ -289,11 +294,13 @@ export class Witnessing {
       if (answer.kind === "unavailable") return this.refuse(known, answer.reason);
       if (answer.kind === "refused") {
         // "Inconsistent" from an honest witness means that it holds another history of ours: look at it.
-        if (answer.status === 422) await this.look(witness);
+        if (answer.status === 422 && (await this.look(witness)) === GIVEN_UP)
+          return this.refuse(known, HOLDS_THE_OTHER);
         return this.refuse(known, `answered ${answer.status}: ${answer.reason}`);
       }
       if (answer.size > checkpoint.size) {
         const size = await this.look(witness);
+        if (size === GIVEN_UP) return this.refuse(known, HOLDS_THE_OTHER);
         if (size !== null && size > checkpoint.size) known.seen = size;
         return this.refuse(
           known,
@@ -344,13 +351,13 @@ export class Witnessing {
     return null;
   }
 
-  private async look(witness: Witness): Promise<number | null> {
+  private async look(witness: Witness): Promise<number | typeof GIVEN_UP | null> {
     const note = await witness.latest(this.parts.origin, this.stopping.signal);
     return note == null ? null : this.requireContained(`witness ${witness.name}`, note);
   }
 
   /** Size of a note that somebody shows, if our own key signed it; null for anything else, which proves nothing. */
-  private async requireContained(source: string, shown: string): Promise<number | null> {
+  private async requireContained(source: string, shown: string): Promise<number | typeof GIVEN_UP | null> {
     const { state, edge, storage, origin, policy } = this.parts;
     let head: ReturnType<typeof parseCheckpoint>;
     try {
@@ -364,6 +371,7 @@ export class Witnessing {
       if (!isTallystickError(error)) throw error;
       return null;
     }
+    if (isGivenUp(head, state())) return GIVEN_UP;
     // Another process may have appended to this ledger meanwhile.
     const right = head.size > edge().size ? await RightEdge.load(storage) : edge().fork();
     const details = { source, note: shown };

@@ -1,4 +1,4 @@
-import { copyFileSync, cpSync, mkdtempSync, rmSync } from "node:fs";
+import { copyFileSync, cpSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, describe, expect, it } from "vitest";
@@ -11,7 +11,7 @@ import { generateLogKey, logSignerFromSeed } from "../../src/keys/index.ts";
 import type { LedgerEngine } from "../../src/ledger/ledger.ts";
 import type { Signer } from "../../src/ledger/signer.ts";
 import type { Witness } from "../../src/ledger/witness.ts";
-import { Ledger, type OpenOptions } from "../../src/open.ts";
+import { Ledger, type OpenOptions, recover } from "../../src/open.ts";
 import { sqliteLockStore } from "../../src/storage/lock-store/sqlite.ts";
 import { loadSqliteDriver } from "../../src/storage/sqlite-driver.ts";
 import { httpWitness } from "../../src/witness/client.ts";
@@ -137,6 +137,52 @@ function silence(): { readonly between: Between; waiting: number } {
   };
   return state;
 }
+
+describe("witnesses of a history that a recovery gave up", () => {
+  it("do not keep the ledger from opening and signing, say why they cosign nothing, and go on telling of any other", async () => {
+    const signer = generateLogKey();
+    const world = await makeWorld({ signer });
+    const { folder, path, witnesses } = world;
+    const keep = (name: string): void => {
+      for (const part of ["a.db", "state"])
+        cpSync(join(folder, part), join(folder, `${name}-${part}`), { recursive: true });
+    };
+    const putBack = (name: string): void => {
+      for (const part of ["a.db", "state"]) {
+        rmSync(join(folder, part), { recursive: true });
+        cpSync(join(folder, `${name}-${part}`), join(folder, part), { recursive: true });
+      }
+    };
+    keep("old");
+    const ledger = await world.open();
+    const { index } = await ledger.append(event);
+    await ledger.settled(index, "witnessed");
+    await ledger.close();
+    putBack("old");
+    const refusal = (await world.open().catch((error: unknown) => error)) as { details: { evidence: string } };
+    const evidence = readFileSync(refusal.details.evidence, "utf8");
+    const state = join(folder, "state");
+    await recover(path, { state, signer, reason: "restored", evidence });
+    keep("recovered");
+    const recovered = await world.open();
+    expect(recovered.appendProblem).toBeNull();
+    await recovered.append(event);
+    await expect(recovered.settled(2, "witnessed")).rejects.toMatchObject({ code: "quorum-not-reached" });
+    expect(await recovered.settled(2, "checkpointed")).toBeUndefined();
+    for (const { problem } of (await recovered.status()).witnesses)
+      expect(problem).toContain("holds the history that a recovery gave up");
+    await recovered.close();
+
+    // New witnesses, which then see it rolled back behind what they cosigned.
+    for (const witness of witnesses) witness.forget();
+    const again = await world.open();
+    await again.append(event);
+    await again.settled(3, "witnessed");
+    await again.close();
+    putBack("recovered");
+    await expect(world.open()).rejects.toMatchObject({ code: "rolled-back", details: { expected: 4 } });
+  });
+});
 
 describe("a slow witness", () => {
   it("holds back neither opening nor a quorum of the others, and is cut off at close", async () => {
