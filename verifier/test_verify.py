@@ -973,12 +973,38 @@ class Vectors(unittest.TestCase):
         self.assertEqual(report.status, case["verdicts"], case["title"])
         return report
 
+    def test_anchors(self):
+        data = self.load("anchors.json")
+        for case in data["timestamps"] + data["opentimestamps"]:
+            digest = bytes.fromhex(case["digest"])
+            try:
+                if "roots" in case:
+                    roots = [v.Certificate(base64.b64decode(r)) for r in case["roots"]]
+                    after, _ = v.TimeStamp(base64.b64decode(case["proof"])).verify(digest, roots)
+                else:
+                    headers = {h["height"]: bytes.fromhex(h["header"]) for h in case["headers"]}
+                    after, _ = v.OpenTimestamp(bytes.fromhex(case["proof"])).verify(digest, headers, case.get("bitsMax", v.MAX_BITS))
+                answer = None, after
+            except v.ProofRefused as refused:
+                answer = refused.code, None
+            self.assertEqual(answer, (case.get("code"), case.get("notAfterMs")), case["title"])
+
     def test_receipts(self):
         data = self.load("receipts.json")
         for case in data["cases"]:
             report = self.judge(case, data["policies"], case["receipt"].encode(), "receipt")
             if report:
                 self.assertEqual([f["code"] for f in report.findings], case["findings"], case["title"])
+
+    def test_exports(self):
+        data = self.load("exports.json")
+        for case in data["cases"]:
+            policy = data["policies"][case["policy"]] if case["policy"] is not None else None
+            report = run(case["export"].encode(), policy, case.get("selfAsserted", False), "export")
+            self.assertEqual((report.exit_code, report.status), (case["exit"], case["verdicts"]), case["title"])
+            self.assertEqual({f["code"] for f in report.findings}, {f["code"] for f in case["findings"]}, case["title"])
+            if "members" in case and report.range is None:
+                self.assertEqual([int(n) for n in re.findall("[0-9]+", report.counts)][:3], case["members"], case["title"])
 
     def test_every_file_is_json(self):
         for path in glob.glob(os.path.join(VECTORS, "*.json")):
@@ -1730,6 +1756,357 @@ class Findings(unittest.TestCase):
         self.check(ledger.filtered(range(ledger.size)), [], exit_code=3)
         for i in range(ledger.size):
             self.check(ledger.receipt(i), [], exit_code=0)
+
+
+def der(tag, *parts):
+    content = b"".join(parts)
+    n = len(content)
+    size = (n.bit_length() + 7) // 8
+    return bytes([tag]) + (bytes([n]) if n < 128 else bytes([0x80 | size]) + n.to_bytes(size, "big")) + content
+
+
+def der_int(n, tag=2):
+    return der(tag, n.to_bytes(n.bit_length() // 8 + 1, "big"))
+
+
+def der_oid(text):
+    return der(6, v._oid(text))
+
+
+def sequence(*parts):
+    return der(0x30, *parts)
+
+
+class Signer:
+    """A key that signs certificates and tokens: RSA, ECDSA or Ed25519."""
+
+    def __init__(self, kind="p256", digest=hashlib.sha256):
+        self.kind, self.digest = kind, digest
+        number = {hashlib.sha256: 1, hashlib.sha384: 2, hashlib.sha512: 3}[digest]
+        hash_id = sequence(der_oid("2.16.840.1.101.3.4.2.%d" % number), der(5))
+        self.hash_id = hash_id
+        if kind.startswith("rsa"):
+            self.spki = Signatures()._rsa_spki(Signatures.N, 65537)
+            mask = sequence(der_oid("1.2.840.113549.1.1.8"), hash_id)
+            self.algorithm = {"rsa": sequence(der_oid("1.2.840.113549.1.1.1"), der(5)),
+                              "rsa-with": sequence(der_oid("1.2.840.113549.1.1.%d" % (10 + number)), der(5)),
+                              "rsa-pss": sequence(der_oid("1.2.840.113549.1.1.10"), sequence(
+                                  der(0xa0, hash_id), der(0xa1, mask), der(0xa2, der_int(32))))}[kind]
+        elif kind == "ed25519":
+            self.key = Ed(seed("tsa"))
+            self.spki, self.algorithm = self.key.spki, sequence(der_oid("1.3.101.112"))
+        else:
+            self.curve = v._CURVES["ecdsa-" + kind]
+            x, y = Signatures._affine(self.curve, 7)
+            self.spki = v._SPKI["ecdsa-" + kind][0] + b"\x04" + x.to_bytes(self.curve.size, "big") + y.to_bytes(self.curve.size, "big")
+            self.algorithm = sequence(der_oid("1.2.840.10045.4.3.%d" % (1 + number)))
+
+    def sign(self, message):
+        h = self.digest(message).digest()
+        if self.kind == "ed25519":
+            return self.key.sign(message)
+        if self.kind == "rsa-pss":
+            salt, size = b"s" * 32, len(h)
+            inner = self.digest(bytes(8) + h + salt).digest()
+            db = bytes(256 - size - 34) + b"\x01" + salt
+            mask = b"".join(self.digest(inner + i.to_bytes(4, "big")).digest() for i in range(8))
+            em = bytearray(a ^ b for a, b in zip(db, mask)) + inner + b"\xbc"
+            em[0] &= 0x7f
+        elif self.kind.startswith("rsa"):
+            info = sequence(self.hash_id, der(4, h))
+            em = b"\x00\x01" + b"\xff" * (253 - len(info)) + b"\x00" + info
+        else:
+            n = self.curve.n
+            e = int.from_bytes(h, "big") >> max(0, 8 * len(h) - n.bit_length())
+            r = Signatures._affine(self.curve, 5)[0] % n
+            return sequence(der_int(r), der_int((e + r * 7) * pow(5, -1, n) % n))
+        return pow(int.from_bytes(em, "big"), Signatures.D, Signatures.N).to_bytes(256, "big")
+
+
+def der_name(text):
+    return sequence(der(0x31, sequence(der_oid("2.5.4.3"), der(12, text.encode()))))
+
+
+def extension(oid, value, critical=True):
+    return sequence(der_oid(oid), *([der(1, b"\xff")] if critical else []), der(4, value))
+
+
+BASIC, USAGE, PURPOSE = "2.5.29.19", "2.5.29.15", "2.5.29.37"
+CA = extension(BASIC, sequence(der(1, b"\xff")))
+SIGNS = extension(USAGE, der(3, b"\x02\x04"))
+STAMPS = extension(PURPOSE, sequence(der_oid("1.3.6.1.5.5.7.3.8")))
+
+
+def certificate(subject, signer, issuer, by, extensions, serial=1, first=b"260101000000Z", last=b"270101000000Z"):
+    sign_id = by.algorithm if by.kind != "rsa" else Signer("rsa-with", by.digest).algorithm
+    tbs = sequence(der(0xa0, der_int(2)), der_int(serial), sign_id, der_name(issuer),
+                   sequence(der(0x17, first), der(0x17, last)), der_name(subject), signer.spki,
+                   *([der(0xa3, sequence(*extensions))] if extensions else []))
+    return sequence(tbs, sign_id, der(3, b"\0", by.sign(tbs)))
+
+
+def token(digest, signer, own, certificates=(), issuer="root", serial=2, time=b"20260601120000Z", accuracy=sequence(der_int(1)), ess="v2", attributes=None,
+          nonce=(), policy="1.2.3", more=b"", hash_id=None, info=None, version=1, damage=lambda data: data):
+    hash_id = hash_id or Signer().hash_id
+    info = info or sequence(der_int(version), der_oid(policy), sequence(hash_id, der(4, digest)), der_int(9), der(0x18, time), accuracy,
+                            *[der_int(n) for n in nonce], more)
+    place = sequence(sequence(der(0xa4, der_name(issuer))), der_int(serial))
+    if attributes is None:
+        attributes = [("1.2.840.113549.1.9.3", der_oid("1.2.840.113549.1.9.16.1.4")),
+                      ("1.2.840.113549.1.9.4", der(4, signer.digest(info).digest()))]
+        if "v2" in ess:
+            attributes.append(("1.2.840.113549.1.9.16.2.47", sequence(sequence(sequence(der(4, hashlib.sha256(own).digest()), place)))))
+        if "v1" in ess:
+            attributes.append(("1.2.840.113549.1.9.16.2.12", sequence(sequence(sequence(der(4, hashlib.sha1(own).digest()))))))
+    signed = b"".join(sequence(der_oid(oid), der(0x31, value)) for oid, value in attributes)
+    info_signer = sequence(der_int(1), sequence(der_name(issuer), der_int(serial)), signer.hash_id, der(0xa0, signed), signer.algorithm,
+                           der(4, signer.sign(der(0x31, signed))))
+    content = sequence(der_int(3), der(0x31, signer.hash_id), sequence(der_oid("1.2.840.113549.1.9.16.1.4"), der(0xa0, der(4, damage(info)))),
+                       *([der(0xa0, *certificates)] if certificates else []), der(0x31, info_signer))
+    return sequence(der_oid("1.2.840.113549.1.7.2"), der(0xa0, content))
+
+
+class TimeStamps(unittest.TestCase):
+    """anchors.md 5-16"""
+    digest = hashlib.sha256(b"note").digest()
+
+    @classmethod
+    def setUpClass(cls):
+        cls.signer = Signer()
+        cls.root = certificate("root", cls.signer, "root", cls.signer, [CA, SIGNS])
+        cls.own = certificate("tsa", cls.signer, "root", cls.signer, [STAMPS], serial=2)
+
+    def verify(self, proof, roots=None, **more):
+        try:
+            return v.TimeStamp(proof).verify(self.digest, [v.Certificate(r) for r in ([self.root] if roots is None else roots)], **more)
+        except v.ProofRefused as refused:
+            return refused.code
+
+    def make(self, own=None, certificates=None, **more):
+        own = own or self.own
+        return token(more.pop("digest", self.digest), more.pop("signer", self.signer), own, [own] if certificates is None else certificates, **more)
+
+    def test_algorithms(self):
+        noon = 1780315200000
+        for digest in (hashlib.sha256, hashlib.sha384, hashlib.sha512):
+            for kind in ("p256", "p384", "rsa", "rsa-with", "rsa-pss", "ed25519"):
+                if kind == "ed25519" and digest is not hashlib.sha512:
+                    continue
+                signer = Signer(kind, digest)
+                root = certificate("root", signer, "root", signer, [CA])
+                own = certificate("tsa", signer, "root", signer, [STAMPS], serial=2)
+                proof = self.make(own, signer=signer)
+                self.assertEqual(self.verify(proof, [root]), (noon + 1000, noon - 1000), (kind, digest))
+                forged = bytearray(proof)
+                forged[-1] ^= 1
+                self.assertEqual(self.verify(bytes(forged), [root]), "signature-invalid")
+                other = certificate("root", Signer("ed25519" if kind != "ed25519" else "p256"), "root", self.signer, [CA])
+                self.assertEqual(self.verify(proof, [other]), "untrusted-key")
+
+    def test_either_s_counts(self):
+        class Other(Signer):
+            def sign(self, message):
+                items = v.Items(v.Der.whole(super().sign(message), 0x30))
+                return sequence(der_int(items.take(2).integer()), der_int(self.curve.n - items.take(2).integer()))
+
+        self.assertIsInstance(self.verify(self.make(signer=Other())), tuple)
+        self.assertNotEqual(Other().sign(b"m"), self.signer.sign(b"m"))
+
+    def test_response(self):
+        proof = self.make()
+        for status, granted in ((0, True), (1, True), (2, False)):
+            self.assertEqual(isinstance(self.verify(sequence(sequence(der_int(status)), proof)), tuple), granted)
+        for bad in (b"", proof[:-1], proof + b"\0", sequence(sequence(der_int(0))), b"\x30\x80" + proof[4:] + b"\0\0", b"\x30\x83\0" + proof[2:],
+                    proof + bytes(65536)):
+            self.assertEqual(self.verify(bad), "malformed-proof")
+
+    def test_asked_for(self):
+        self.assertEqual(self.verify(self.make(digest=bytes(32))), "proof-invalid")
+        self.assertEqual(self.verify(self.make(hash_id=Signer(digest=hashlib.sha384).hash_id)), "proof-invalid")
+        for nonce, good in ((5, True), (6, False)):
+            self.assertEqual(isinstance(self.verify(self.make(nonce=[5]), nonce=nonce), tuple), good)
+        self.assertEqual(self.verify(self.make(), nonce=5), "proof-invalid")
+        for policy, good in ("1.2.3", True), ("1.2.4", False):
+            self.assertEqual(self.verify(self.make(), policies=[v._oid(policy)]), "untrusted-key" if not good else (1780315201000, 1780315199000))
+        for now, good in (1780315200 - 300, True), (1780315200 - 301, False):
+            self.assertEqual(isinstance(self.verify(self.make(), now=now), tuple), good)
+
+    def test_info(self):
+        for more in ({"version": 2}, {"time": b"20260601120000.10Z"}, {"time": b"20260601120000"}, {"time": b"20260631120000Z"}, {"time": b"20260601126000Z"},
+                     {"accuracy": sequence(der_int(31536001))}, {"accuracy": sequence(der_int(1000, 0x80))}, {"accuracy": sequence(der(2, b"\0\1"))},
+                     {"more": der(0xa1, extension("1.2.3", b"x"))}, {"more": der(5)}):
+            self.assertEqual(self.verify(self.make(**more)), "malformed-proof", more)
+        self.assertEqual(self.verify(self.make(accuracy=b"")), (1780315200000, 1780315200000))
+        self.assertEqual(self.verify(self.make(time=b"20260601120000.000000001Z", accuracy=b"")), (1780315200001, 1780315200000))
+        self.assertEqual(self.verify(self.make(accuracy=sequence(der_int(999, 0x81)))), (1780315200001, 1780315199999))
+        self.assertIsInstance(self.verify(self.make(more=der(0xa1, extension("1.2.3", b"x", False)))), tuple)
+        self.assertEqual(self.verify(self.make(damage=lambda info: info.replace(b"20260601", b"20250601"))), "proof-invalid")
+
+    def test_signer(self):
+        self.assertEqual(self.verify(self.make(certificates=[])), "untrusted-key")
+        self.assertIsInstance(self.verify(self.make(certificates=[]), [self.root, self.own]), tuple)
+        self.assertIsInstance(self.verify(self.make(), [self.own]), tuple)           # pinned itself
+        for ess in ("v1", "v1 v2"):
+            self.assertIsInstance(self.verify(self.make(ess=ess)), tuple)
+        self.assertEqual(self.verify(self.make(ess="")), "proof-invalid")
+        twin = certificate("tsa", self.signer, "root", self.signer, [STAMPS], serial=2, first=b"260102000000Z")
+        self.assertEqual(self.verify(self.make(self.own, [twin])), "proof-invalid")
+        self.assertIsInstance(self.verify(self.make(self.own, [twin, self.own])), tuple)
+        self.assertIsInstance(self.verify(self.make(self.own, [b"\x30\x00", self.own])), tuple)
+        self.assertEqual(self.verify(self.make(self.own, [self.own] * 33)), "malformed-proof")
+        self.assertEqual(self.verify(self.make(serial=3)), "untrusted-key")
+        good = [("1.2.840.113549.1.9.3", der_oid("1.2.3")), ("1.2.840.113549.1.9.4", der(4, bytes(32))),
+                ("1.2.840.113549.1.9.16.2.47", sequence(sequence(sequence(der(4, hashlib.sha256(self.own).digest())))))]
+        self.assertEqual(self.verify(self.make(attributes=good)), "proof-invalid")
+        self.assertEqual(self.verify(self.make(attributes=good + good[:1])), "malformed-proof")
+
+    def test_certificate_of_the_signer(self):
+        for extensions in ([], [extension(PURPOSE, sequence(der_oid("1.3.6.1.5.5.7.3.8")), False)],
+                           [extension(PURPOSE, sequence(der_oid("1.3.6.1.5.5.7.3.8"), der_oid("1.3.6.1.5.5.7.3.1")))], [STAMPS, CA],
+                           [STAMPS, SIGNS], [STAMPS, extension("1.2.3", b"")], [STAMPS, extension(USAGE, der(3, b"\x07\0"))]):
+            self.assertEqual(self.verify(self.make(certificate("tsa", self.signer, "root", self.signer, extensions, serial=2))), "proof-invalid")
+        for usage in (b"\x07\x80", b"\x06\xc0", b"\x06\x40"):
+            self.assertIsInstance(self.verify(self.make(certificate("tsa", self.signer, "root", self.signer, [STAMPS, extension(USAGE, der(3, usage))], serial=2))), tuple)
+
+    def test_chain(self):
+        signer = self.signer
+
+        def chain(*between, root=None, **more):
+            """The token's answer, with these authorities (extensions) between root and signer."""
+            certificates, issuer = [], "root"
+            for i, extensions in enumerate(between):
+                certificates.append(certificate("ca%d" % i, signer, issuer, signer, extensions, serial=5 + i))
+                issuer = "ca%d" % i
+            own = certificate("tsa", signer, issuer, signer, [STAMPS], serial=2, **more)
+            return self.verify(self.make(own, [own] + certificates, issuer=issuer), [root or self.root])
+
+        self.assertIsInstance(chain(), tuple)
+        self.assertIsInstance(chain([CA]), tuple)
+        self.assertIsInstance(chain([CA, STAMPS], [CA, SIGNS]), tuple)
+        self.assertIsInstance(chain(*[[CA]] * 6), tuple)
+        for bad in ([[]], [[SIGNS]], [[CA, extension(USAGE, der(3, b"\x07\x80"))]], [[CA, extension("1.2.3", b"")]],
+                    [[CA, extension(PURPOSE, sequence(der_oid("1.3.6.1.5.5.7.3.1")))]], [[CA]] * 7):
+            self.assertEqual(chain(*bad), "untrusted-key")
+        short = certificate("root", signer, "root", signer, [extension(BASIC, sequence(der(1, b"\xff"), der_int(0)))])
+        self.assertIsInstance(chain(root=short), tuple)
+        self.assertEqual(chain([CA], root=short), "untrusted-key")
+        for times in ({"last": b"260601115959Z"}, {"first": b"260601120001Z"}):
+            self.assertEqual(chain(**times), "untrusted-key")
+            self.assertEqual(chain(root=certificate("root", signer, "root", signer, [CA], **times)), "untrusted-key")
+        self.assertIsInstance(chain(first=b"260601120000Z", last=b"260601120000Z"), tuple)
+        loop = certificate("root", signer, "tsb", signer, [CA]), certificate("tsb", signer, "root", signer, [CA])
+        self.assertEqual(self.verify(self.make(self.own, [self.own, *loop]), [certificate("x", signer, "x", signer, [CA])]), "untrusted-key")
+
+    def test_mutations_never_hold(self):
+        proof = self.make()
+        good, rng = self.verify(proof), random.Random(7)
+        for _ in range(600):
+            bad = bytearray(proof)
+            bad[rng.randrange(len(bad))] ^= 1 << rng.randrange(8)
+            answer = self.verify(bytes(bad))
+            self.assertTrue(isinstance(answer, str) or answer == good)
+
+    def test_openssl(self):
+        try:
+            subprocess.run(["openssl", "version"], stdout=subprocess.PIPE, check=True)
+        except (OSError, subprocess.CalledProcessError):
+            self.skipTest("openssl is not installed")
+        with tempfile.TemporaryDirectory() as folder:
+            def path(name, data=None):
+                at = os.path.join(folder, name)
+                if data is not None:
+                    with open(at, "wb") as file:
+                        file.write(data)
+                return at
+            def pem(data):
+                return b"-----BEGIN CERTIFICATE-----\n" + base64.encodebytes(data) + b"-----END CERTIFICATE-----\n"
+            for kind in ("p256", "p384", "rsa"):
+                signer = Signer(kind)
+                root = certificate("root", signer, "root", signer, [CA, SIGNS])
+                own = certificate("tsa", signer, "root", signer, [STAMPS], serial=2)
+                done = subprocess.run(["openssl", "ts", "-verify", "-token_in", "-in", path("t", self.make(own, signer=signer)), "-digest", self.digest.hex(),
+                                       "-CAfile", path("r", pem(root)), "-attime", "1780315200"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+                self.assertIn(b"Verification: OK", done.stdout)      # so the builder of these tests is right
+                self.assertEqual(v.read_certificates(path("r"))[0].raw, root)
+
+
+class OpenTimestamps(unittest.TestCase):
+    """anchors.md 17-26"""
+    digest = hashlib.sha256(b"note").digest()
+
+    @staticmethod
+    def attest(tag, payload):
+        return b"\0" + tag + bytes([len(payload)]) + payload
+
+    def parse(self, tail, head=b"\x08"):
+        return v.OpenTimestamp(v._OTS_MAGIC + head + self.digest + tail)
+
+    def mine(self, root, time=1770000000):
+        nonce = 0
+        while True:
+            header = struct.pack("<i", 2) + bytes(32) + root + struct.pack("<III", time, 0x207fffff, nonce)
+            if v.sha256(v.sha256(header))[31] < 0x7f:
+                return header
+            nonce += 1
+
+    def test_holds(self):
+        root = v.sha256(b"x" + self.digest + b"y")
+        block = self.attest(v._OTS_BITCOIN, b"\x64")
+        proof = self.parse(b"\xff" + self.attest(v._OTS_PENDING, b"\x05https") + b"\xf0\x01y\xf1\x01x\x08" + block)
+        self.assertEqual((proof.pending, proof.bitcoin), (["https"], [(100, root, True)]))
+        header = self.mine(root)
+        self.assertEqual(proof.verify(self.digest, {100: header}, 0x207fffff), (1770007200000, 1769992800000))
+        for headers in ({}, {101: header}, {100: self.mine(self.digest)}, {100: header[:-1]}, {100: header[:72] + b"\xff\xff\x7f\x21" + header[76:]}):
+            with self.assertRaises(v.ProofRefused):
+                proof.verify(self.digest, headers, 0x207fffff)
+        with self.assertRaises(v.ProofRefused):
+            proof.verify(self.digest, {100: header})             # a test network
+        with self.assertRaises(v.ProofRefused):
+            proof.verify(bytes(32), {100: header}, 0x207fffff)
+        for operation, message in ((b"\xf2", self.digest[::-1]), (b"\x03", None), (b"\x67", None), (b"\x02", hashlib.sha1(self.digest).digest())):
+            weak = self.parse(operation + b"\x08" + block)
+            self.assertEqual(weak.bitcoin, [(100, message and v.sha256(message), False)])
+            if message:
+                with self.assertRaises(v.ProofRefused):
+                    weak.verify(self.digest, {100: self.mine(v.sha256(message))}, 0x207fffff)
+
+    def test_earliest_and_latest(self):
+        proof = self.parse(b"\xff" + self.attest(v._OTS_BITCOIN, b"\1") + self.attest(v._OTS_BITCOIN, b"\2"))
+        headers = {1: self.mine(self.digest, 1770000000), 2: self.mine(self.digest, 1780000000)}
+        self.assertEqual(proof.verify(self.digest, headers, 0x207fffff), (1770007200000, 1779992800000))
+
+    def test_genesis_block(self):
+        header = bytes.fromhex("0100000000000000000000000000000000000000000000000000000000000000000000003ba3edfd7a7b12b27ac72c3e67768f617fc81bc3888a51323a9fb8aa4b1e5e4a29ab5f49ffff001d1dac2b7c")
+        v.check_header(header)
+        self.assertEqual(v.parse_headers(b"# pinned\n\n0 %s\n" % header.hex().encode()), {0: header})
+        for bad in (header[:-1] + b"\0", header[:72] + b"\xff\xff\x80\x1d" + header[76:], header[:72] + bytes(4) + header[76:]):
+            with self.assertRaises(v.ProofRefused):
+                v.check_header(bad)
+        line = b"0 %s\n" % header.hex().encode()
+        for bad in (line[:-1], line + line, b"0" + line, line.upper().replace(b"0 ", b"1 "), b" " + line, line.replace(b"\n", b" \n"), b"x\n", line + b"\r\n"):
+            with self.assertRaises(v.Refused):
+                v.parse_headers(bad)
+        many = b"".join(b"%d %s\n" % (i, header.hex().encode()) for i in range(10001))
+        self.assertEqual(len(v.parse_headers(many[:many.rindex(b"10000 ")])), 10000)
+        with self.assertRaises(v.Refused):
+            v.parse_headers(many)
+
+    def test_malformed(self):
+        block = self.attest(v._OTS_BITCOIN, b"\x64")
+        self.parse(block)
+        self.parse(b"\x08" * 255 + block)
+        self.parse((b"\xff" + block) * 3000 + block)
+        self.parse(b"\xff\x08" * 0 + (b"\xff\x08" + block) * 3000 + block)
+        self.parse(self.attest(bytes(8), b"anything"))
+        for tail in (b"", b"\xff", b"\x08", b"\x08" * 256 + block, block + b"\0", b"\xff" + block, b"\xf0\0" + block, b"\xf0\xe1\x1f" + b"a" * 4065 + block,
+                     b"\xf0\x81\0a" + block, b"\xf3" * 8 + block, b"\x09" + block, self.attest(v._OTS_BITCOIN, b"\x64\0"), self.attest(v._OTS_BITCOIN, b""),
+                     self.attest(v._OTS_BITCOIN, b"\xff" * 7 + b"\x7f"), self.attest(v._OTS_PENDING, b"\1?"), self.attest(v._OTS_PENDING, b"\2a"),
+                     (b"\xff\x08" + block) * 4096 + b"\x08" + block):
+            with self.assertRaises(v.ProofRefused, msg=tail[:40]):
+                self.parse(tail)
+        for head in (b"\x02", b"\x67", b"\x09"):
+            with self.assertRaises(v.ProofRefused):
+                self.parse(block, head)
 
 
 class Complete(unittest.TestCase):

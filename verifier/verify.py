@@ -18,12 +18,15 @@ import binascii
 import datetime
 import functools
 import hashlib
+import io
 import json
 import os
 import re
 import stat
+import struct
 import sys
 import tempfile
+import zlib
 from array import array
 
 MAX_SAFE = 2 ** 53 - 1
@@ -606,14 +609,16 @@ class EcdsaKey:
         self.curve, self.q = curve, (x, y, 1)
 
     def verify(self, message, signature):
-        curve, size = self.curve, self.curve.size
-        n = curve.n
+        curve, size, n = self.curve, self.curve.size, self.curve.n
         if len(signature) != 2 * size:
             return False
         r, s = int.from_bytes(signature[:size], "big"), int.from_bytes(signature[size:], "big")
         if not 1 <= r < n or not 1 <= s <= n // 2:
             return False
-        e = int.from_bytes(curve.digest(message).digest(), "big")   # as many bits as n
+        return self.verify_scalars(int.from_bytes(curve.digest(message).digest(), "big"), r, s)   # as many bits as n
+
+    def verify_scalars(self, e, r, s):
+        curve, n = self.curve, self.curve.n
         w = pow(s, -1, n)
         u1, u2 = e * w % n, r * w % n
         g = (curve.g[0], curve.g[1], 1)
@@ -685,30 +690,42 @@ class RsaPssKey:
         if not 3 <= self.e <= 2 ** 32 - 1 or not self.e & 1:
             raise Refused("RSA exponent")
 
-    def verify(self, message, signature):
-        bits = self.n.bit_length()
-        if len(signature) != (bits + 7) // 8:
-            return False
+    def _open(self, signature):
+        """The signed value, or None."""
         value = int.from_bytes(signature, "big")
-        if value >= self.n:
-            return False
-        value = pow(value, self.e, self.n)
-        em_bits = bits - 1
+        if len(signature) != (self.n.bit_length() + 7) // 8 or value >= self.n:
+            return None
+        return pow(value, self.e, self.n)
+
+    def verify(self, message, signature):
+        return self.verify_pss(hashlib.sha256, 32, message, signature)
+
+    def verify_pss(self, digest, salt_length, message, signature):
+        """RFC 8017 8.1.2, MGF1 over the same hash"""
+        value, em_bits, h_len = self._open(signature), self.n.bit_length() - 1, digest().digest_size
         em_len = (em_bits + 7) // 8
-        if value.bit_length() > em_bits:
+        db_len = em_len - h_len - 1
+        if value is None or value.bit_length() > em_bits or db_len < salt_length + 1:
             return False
         em = value.to_bytes(em_len, "big")
-        db_len = em_len - 33
         masked, h = em[:db_len], em[db_len:-1]
         if em[-1] != 0xbc:
             return False
-        mask = b"".join(sha256(h + i.to_bytes(4, "big")) for i in range((db_len + 31) // 32))[:db_len]
+        mask = b"".join(digest(h + i.to_bytes(4, "big")).digest() for i in range(db_len // h_len + 1))[:db_len]
         db = int.from_bytes(masked, "big") ^ int.from_bytes(mask, "big")
-        db &= (1 << 8 * db_len - (8 * em_len - em_bits)) - 1
-        db = db.to_bytes(db_len, "big")
-        if db[:db_len - 33] != bytes(db_len - 33) or db[db_len - 33] != 1:
+        db = (db & (1 << em_bits - 8 * h_len - 8) - 1).to_bytes(db_len, "big")
+        padding = db_len - salt_length - 1
+        if db[:padding] != bytes(padding) or db[padding] != 1:
             return False
-        return sha256(bytes(8) + sha256(message) + db[-32:]) == h
+        return digest(bytes(8) + digest(message).digest() + db[padding + 1:]).digest() == h
+
+    def verify_pkcs1(self, digest, message, signature):
+        """RFC 8017 8.2.2"""
+        value, length = self._open(signature), (self.n.bit_length() + 7) // 8
+        if value is None:
+            return False
+        info = _DIGEST_INFO[digest] + digest(message).digest()
+        return value.to_bytes(length, "big") == b"\x00\x01" + b"\xff" * (length - len(info) - 3) + b"\x00" + info
 
 
 # ---------------------------------------------------------------------------------------------------
@@ -966,9 +983,13 @@ def parse_note(data):
     at = data.rfind(b"\n\n")
     if at < 1:
         raise Refused("note without text and blank line")
-    text, tail = data[:at + 1], data[at + 2:].decode("utf-8")
-    lines = tail.split("\n")[:-1]
-    if not 1 <= len(lines) <= 64:
+    return data[:at + 1], parse_signature_lines(data[at + 2:].decode("utf-8"), 64)
+
+
+def parse_signature_lines(text, most):
+    """note.md 3 and 4; the text ends with a newline."""
+    lines = text.split("\n")[:-1]
+    if not 1 <= len(lines) <= most:
         raise Refused("note with %d signature lines" % len(lines))
     signatures = []
     for line in lines:
@@ -981,7 +1002,7 @@ def parse_note(data):
         if len(payload) < 5:
             raise Refused("note: signature too short")
         signatures.append((parts[0], payload[:4], payload[4:]))
-    return text, signatures
+    return signatures
 
 
 class Checkpoint:
@@ -1936,7 +1957,7 @@ for _verdict, _codes in {
                     "author-unregistered signature-required rules-weakened",
     "completeness": "entry-missing object-missing checkpoint-root checkpoint-beyond expected-root expected-beyond after-seal "
                     "source-gap source-repeated",
-    "time": "time-after-evidence",
+    "time": "time-after-evidence time-before-evidence anchor-missing anchor-mismatch anchor-invalid",
 }.items():
     for _code in _codes.split():
         FAILS[_code] = _verdict
@@ -1945,8 +1966,9 @@ for _verdict, _codes in {
 class Reader:
     """What the reader brings. Nothing of it comes from the evidence."""
 
-    def __init__(self, policy=None, self_asserted=False, held=None):
-        self.policy, self.held = policy, held        # Policy, Checkpoint
+    def __init__(self, policy=None, self_asserted=False, held=None, roots=(), headers=None, require_anchor=False):
+        self.policy, self.self_asserted, self.held = policy, self_asserted, held     # Policy, Checkpoint
+        self.roots, self.headers, self.require_anchor = roots, headers or {}, require_anchor     # Certificates; height: header
         self.pin = "policy" if policy else "self-asserted" if self_asserted else "none"
 
 
@@ -2037,7 +2059,7 @@ class Report:
         out.append(head)
         if self.entry is not None:
             out.append("entry %d of %s, scheme %s" % (self.entry.index, self.entry.time, self.entry.scheme))
-        if self.kind == "export" and self.checked:
+        if self.kind in ("export", "package") and self.checked:
             out.append("%d lines read%s" % (self.checked, ", entries %d to %d" % tuple(self.range) if self.range else ", whole ledger"))
         if self.counts:
             out.append(self.counts)
@@ -2334,6 +2356,785 @@ def verify_checkpoint(data, reader):
     outside_verdicts(report, policy, acceptance)
     compare_held(report, reader.held, checkpoint.origin, lambda size: checkpoint.root if size == checkpoint.size else None)
     return report.finish()
+
+
+# ---------------------------------------------------------------------------------------------------
+# Time-stamp tokens of RFC 3161 (anchors.md 5-16)
+# ---------------------------------------------------------------------------------------------------
+
+MAX_PROOF = 65536
+MAX_CERTIFICATE = 16384
+
+
+class ProofRefused(Exception):
+    """An anchor's proof that supports nothing: a code of errors.md, and why."""
+
+    def __init__(self, code, message):
+        Exception.__init__(self, message)
+        self.code, self.message = code, message
+
+
+def _malformed(message):
+    raise ProofRefused("malformed-proof", message)
+
+
+class Der:
+    """One DER element: its tag, its content, and all its bytes (anchors.md 6)."""
+    __slots__ = ("tag", "content", "raw")
+
+    def __init__(self, data, at=0):
+        if at + 2 > len(data):
+            _malformed("DER: truncated")
+        tag, length, start = data[at], data[at + 1], at + 2
+        if tag & 0x1f == 0x1f:
+            _malformed("DER: a tag of several bytes")
+        if length >= 0x80:
+            count = length & 0x7f
+            if not 1 <= count <= 4 or start + count > len(data):
+                _malformed("DER: length")
+            length = int.from_bytes(data[start:start + count], "big")
+            if length < 0x80 or length >> 8 * (count - 1) == 0:
+                _malformed("DER: length not in the fewest bytes")
+            start += count
+        if start + length > len(data):
+            _malformed("DER: truncated")
+        self.tag, self.content, self.raw = tag, data[start:start + length], data[at:start + length]
+
+    @classmethod
+    def whole(cls, data, tag):
+        out = cls(data)
+        if len(out.raw) != len(data) or out.tag != tag:
+            _malformed("DER: not exactly one element of tag %02x" % tag)
+        return out
+
+    def items(self):
+        out, at = [], 0
+        while at < len(self.content):
+            if len(out) == 256:
+                _malformed("DER: more than 256 elements in one level")
+            item = Der(self.content, at)
+            out.append(item)
+            at += len(item.raw)
+        return out
+
+    def integer(self):
+        c = self.content
+        if not c or (len(c) > 1 and (c[0] == 0 and not c[1] & 0x80 or c[0] == 0xff and c[1] & 0x80)):
+            _malformed("DER: integer not in the fewest bytes")
+        return int.from_bytes(c, "big", signed=True)
+
+    def oid(self):
+        c = self.content
+        if not c or c[-1] & 0x80 or c[0] == 0x80 or any(c[i] == 0x80 and not c[i - 1] & 0x80 for i in range(1, len(c))):
+            _malformed("DER: object identifier")
+        return c
+
+    def boolean(self):
+        if self.content not in (b"\x00", b"\xff"):
+            _malformed("DER: boolean")
+        return self.content == b"\xff"
+
+    def bits(self):
+        """The bytes of a BIT STRING and its number of unused bits."""
+        c = self.content
+        if not c or c[0] > 7 or (c[0] and (len(c) == 1 or c[-1] & (1 << c[0]) - 1)):
+            _malformed("DER: bit string")
+        return c[1:], c[0]
+
+
+class Items:
+    """The elements of a SEQUENCE or SET, taken in order."""
+
+    def __init__(self, element):
+        self.rest = element.items()
+
+    def take(self, tag):
+        item = self.maybe(tag)
+        if item is None:
+            _malformed("DER: no element of tag %02x where there must be one" % tag)
+        return item
+
+    def maybe(self, tag):
+        return self.rest.pop(0) if self.rest and self.rest[0].tag == tag else None
+
+    def end(self):
+        if self.rest:
+            _malformed("DER: an element too many")
+
+
+_INTEGER, _BITS, _OCTETS, _NULL, _OID, _SEQUENCE, _SET = 0x02, 0x03, 0x04, 0x05, 0x06, 0x30, 0x31
+
+
+def _only(element, tag):
+    """The one element in an explicit tag."""
+    items = Items(element)
+    item = items.take(tag)
+    items.end()
+    return item
+
+
+def _oid(text):
+    parts = [int(p) for p in text.split(".")]
+    out = bytearray()
+    for part in [40 * parts[0] + parts[1]] + parts[2:]:
+        group = [part & 0x7f]
+        while part >> 7:
+            part >>= 7
+            group.insert(0, part & 0x7f | 0x80)
+        out += bytes(group)
+    return bytes(out)
+
+
+_ID_SIGNED_DATA, _ID_TST_INFO = _oid("1.2.840.113549.1.7.2"), _oid("1.2.840.113549.1.9.16.1.4")
+_ID_CONTENT_TYPE, _ID_MESSAGE_DIGEST = _oid("1.2.840.113549.1.9.3"), _oid("1.2.840.113549.1.9.4")
+_ID_ESS_V1, _ID_ESS_V2 = _oid("1.2.840.113549.1.9.16.2.12"), _oid("1.2.840.113549.1.9.16.2.47")
+_ID_RSA, _ID_MGF1, _ID_PSS = _oid("1.2.840.113549.1.1.1"), _oid("1.2.840.113549.1.1.8"), _oid("1.2.840.113549.1.1.10")
+_ID_ED25519, _ID_EC_KEY = _oid("1.3.101.112"), _oid("1.2.840.10045.2.1")
+_ID_BASIC, _ID_KEY_USAGE, _ID_EXT_USAGE, _ID_POLICIES = (_oid("2.5.29.%d" % n) for n in (19, 15, 37, 32))
+_ID_TIME_STAMPING, _ID_ANY_USAGE = _oid("1.3.6.1.5.5.7.3.8"), _oid("2.5.29.37.0")
+_DIGESTS = {_oid("2.16.840.1.101.3.4.2.%d" % n): h for n, h in ((1, hashlib.sha256), (2, hashlib.sha384), (3, hashlib.sha512))}
+_RSA_WITH = {_oid("1.2.840.113549.1.1.%d" % n): h for n, h in ((11, hashlib.sha256), (12, hashlib.sha384), (13, hashlib.sha512))}
+_ECDSA_WITH = {_oid("1.2.840.10045.4.3.%d" % n): h for n, h in ((2, hashlib.sha256), (3, hashlib.sha384), (4, hashlib.sha512))}
+_DIGEST_INFO = {h: bytes([0x30, 17 + h().digest_size, 0x30, 13, 6, 9]) + oid + bytes([5, 0, 4, h().digest_size]) for oid, h in _DIGESTS.items()}
+
+
+def _digest_of(element):
+    """The hash of an AlgorithmIdentifier, its parameters NULL or absent."""
+    items = Items(element)
+    found = _DIGESTS.get(items.take(_OID).oid())
+    null = items.maybe(_NULL)
+    items.end()
+    if found is None or (null is not None and null.content):
+        _malformed("hash algorithm")
+    return found
+
+
+class SignatureAlgorithm:
+    """anchors.md 11. `digest` is None where the algorithm does not name one."""
+
+    def __init__(self, element):
+        items = Items(element)
+        oid = items.take(_OID).oid()
+        self.digest, self.salt = None, None
+        if oid == _ID_RSA or oid in _RSA_WITH:
+            self.kind, self.digest = "rsa", _RSA_WITH.get(oid)
+            null = items.maybe(_NULL)
+            if null is not None and null.content:
+                _malformed("signature algorithm: parameters")
+        elif oid == _ID_PSS:
+            self.kind = "rsa-pss"
+            self._pss(items.take(_SEQUENCE))
+        elif oid in _ECDSA_WITH:
+            self.kind, self.digest = "ecdsa", _ECDSA_WITH[oid]
+        elif oid == _ID_ED25519:
+            self.kind = "ed25519"
+        else:
+            _malformed("signature algorithm")
+        items.end()
+
+    def _pss(self, element):
+        items = Items(element)
+        self.digest = _digest_of(_only(items.take(0xa0), _SEQUENCE))
+        mask = Items(_only(items.take(0xa1), _SEQUENCE))
+        if mask.take(_OID).oid() != _ID_MGF1 or _digest_of(mask.take(_SEQUENCE)) is not self.digest:
+            _malformed("RSASSA-PSS: mask")
+        mask.end()
+        salt, trailer = items.maybe(0xa2), items.maybe(0xa3)
+        self.salt = 20 if salt is None else _only(salt, _INTEGER).integer()
+        if not 0 <= self.salt <= 1024 or (trailer is not None and _only(trailer, _INTEGER).integer() != 1):
+            _malformed("RSASSA-PSS: parameters")
+        items.end()
+
+    def verify(self, key, digest, message, signature):
+        """Does it verify under a PublicKey? `digest` is the hash where the algorithm names none."""
+        digest = self.digest or digest
+        if self.kind == "rsa":
+            return key.algorithm == "rsa-pss" and key.key.verify_pkcs1(digest, message, signature)
+        if self.kind == "rsa-pss":
+            return key.algorithm == "rsa-pss" and key.key.verify_pss(digest, self.salt, message, signature)
+        if self.kind == "ecdsa":
+            return key.algorithm.startswith("ecdsa") and _verify_ecdsa_der(key.key, digest(message).digest(), signature)
+        return key.algorithm == "ed25519" and key.verify(message, signature)
+
+
+def _verify_ecdsa_der(key, digest, signature):
+    try:
+        items = Items(Der.whole(signature, _SEQUENCE))
+        r, s = items.take(_INTEGER).integer(), items.take(_INTEGER).integer()
+        items.end()
+    except ProofRefused:
+        return False
+    n = key.curve.n
+    e = int.from_bytes(digest, "big") >> max(0, 8 * len(digest) - n.bit_length())
+    return 1 <= r < n and 1 <= s < n and key.verify_scalars(e, r, s)
+
+
+_UTC_TIME = re.compile(rb"([0-9]{2})([0-9]{2})([0-9]{2})([0-9]{2})([0-9]{2})([0-9]{2})Z").fullmatch
+_GENERALIZED = re.compile(rb"([0-9]{4})([0-9]{2})([0-9]{2})([0-9]{2})([0-9]{2})([0-9]{2})(?:\.([0-9]{0,8}[1-9]))?Z").fullmatch
+
+
+def _der_time(element):
+    """Nanoseconds since 1970"""
+    match, fraction = None, 0
+    if element.tag == 0x17:
+        match = _UTC_TIME(element.content)
+    elif element.tag == 0x18:
+        match = _GENERALIZED(element.content)
+        if match and match.group(7):
+            fraction = int(match.group(7).ljust(9, b"0"))
+    if match is None:
+        _malformed("a time")
+    year, month, day, hour, minute, second = map(int, match.groups()[:6])
+    if element.tag == 0x17:
+        year += 1900 if year >= 50 else 2000
+    if not real_date(year, month, day) or year == 0 or hour > 23 or minute > 59 or second > 59:
+        _malformed("a time that does not exist")
+    days = datetime.date(year, month, day).toordinal() - 719163
+    return (((days * 24 + hour) * 60 + minute) * 60 + second) * 10 ** 9 + fraction
+
+
+class Certificate:
+    """X.509, as far as a time-stamp needs it. Raises ProofRefused, or Refused for a key."""
+
+    def __init__(self, raw):
+        if len(raw) > MAX_CERTIFICATE:
+            _malformed("certificate longer than %d bytes" % MAX_CERTIFICATE)
+        self.raw = raw
+        outer = Items(Der.whole(raw, _SEQUENCE))
+        tbs = outer.take(_SEQUENCE)
+        algorithm = outer.take(_SEQUENCE)
+        self.signature, unused = outer.take(_BITS).bits()
+        outer.end()
+        if unused:
+            _malformed("certificate: signature")
+        self.tbs = tbs.raw
+        items = Items(tbs)
+        version = items.maybe(0xa0)
+        version = 0 if version is None else _only(version, _INTEGER).integer()
+        if version not in (0, 1, 2):
+            _malformed("certificate: version")
+        serial = items.take(_INTEGER)
+        serial.integer()
+        self.serial = serial.content
+        if items.take(_SEQUENCE).raw != algorithm.raw:
+            _malformed("certificate: two signature algorithms")
+        self.issuer = items.take(_SEQUENCE).raw
+        validity = items.take(_SEQUENCE).items()
+        if len(validity) != 2:
+            _malformed("certificate: validity")
+        self.first, self.last = map(_der_time, validity)
+        self.subject = items.take(_SEQUENCE).raw
+        spki = items.take(_SEQUENCE)
+        self.key = _certificate_key(spki)
+        items.maybe(0x81), items.maybe(0x82)
+        extensions = items.maybe(0xa3)
+        items.end()
+        try:                         # of a pinned certificate the signature is not looked at, so any algorithm will do
+            self.algorithm = SignatureAlgorithm(algorithm)
+        except ProofRefused:
+            self.algorithm = None
+        self.extensions = {}         # OID: (critical, value)
+        if extensions is not None:
+            if version != 2:
+                _malformed("certificate: extensions before version 3")
+            for extension in _only(extensions, _SEQUENCE).items():
+                if extension.tag != _SEQUENCE:
+                    _malformed("certificate: extension")
+                parts = Items(extension)
+                oid = parts.take(_OID).oid()
+                critical = parts.maybe(0x01)
+                value = parts.take(_OCTETS).content
+                parts.end()
+                if oid in self.extensions:
+                    _malformed("certificate: an extension twice")
+                self.extensions[oid] = critical is not None and critical.boolean(), value
+        self.ca, self.path_length = self._basic()
+        self.usages = self._key_usage()
+        self.purposes = self._purposes()
+
+    def _basic(self):
+        found = self.extensions.get(_ID_BASIC)
+        if found is None:
+            return False, None
+        items = Items(Der.whole(found[1], _SEQUENCE))
+        ca, length = items.maybe(0x01), items.maybe(_INTEGER)
+        items.end()
+        length = None if length is None else length.integer()
+        if length is not None and length < 0:
+            _malformed("certificate: path length")
+        return ca is not None and ca.boolean(), length
+
+    def _key_usage(self):
+        """Numbers of the bits that are set, or None."""
+        found = self.extensions.get(_ID_KEY_USAGE)
+        if found is None:
+            return None
+        data, _ = Der.whole(found[1], _BITS).bits()
+        return {8 * i + bit for i, byte in enumerate(data) for bit in range(8) if byte >> 7 - bit & 1}
+
+    def _purposes(self):
+        found = self.extensions.get(_ID_EXT_USAGE)
+        if found is None:
+            return None
+        out = []
+        for item in Der.whole(found[1], _SEQUENCE).items():
+            if item.tag != _OID:
+                _malformed("certificate: extended key usage")
+            out.append(item.oid())
+        if not out:
+            _malformed("certificate: extended key usage")
+        return out
+
+    def unknown_critical(self):
+        known = (_ID_BASIC, _ID_KEY_USAGE, _ID_EXT_USAGE, _ID_POLICIES)
+        return any(critical and oid not in known for oid, (critical, _) in self.extensions.items())
+
+    def may_issue(self, below, pinned):
+        """anchors.md 14, for a chain with so many certificates of authorities below this one."""
+        return (self.ca and (self.path_length is None or below <= self.path_length) and (self.usages is None or 5 in self.usages)
+                and not self.unknown_critical()
+                and (pinned or self.purposes is None or _ID_TIME_STAMPING in self.purposes or _ID_ANY_USAGE in self.purposes))
+
+    def may_stamp(self):
+        """anchors.md 13, row 9"""
+        critical, _ = self.extensions.get(_ID_EXT_USAGE, (False, None))
+        return (critical and self.purposes == [_ID_TIME_STAMPING] and not self.ca
+                and (self.usages is None or (self.usages and self.usages <= {0, 1})) and not self.unknown_critical())
+
+
+def _certificate_key(spki):
+    """A PublicKey of one of the algorithms of anchors.md 11. Raises Refused for another."""
+    for algorithm in ("ecdsa-p256", "ecdsa-p384", "ed25519"):
+        if spki.raw.startswith(_SPKI[algorithm][0]):
+            return key_from_spki(algorithm, spki.raw)
+    return key_from_spki("rsa-pss", spki.raw)
+
+
+def read_certificates(path):
+    """The certificates of a PEM file that the reader pins."""
+    data = read_pinned(path, 1 << 20, "certificates")
+    out = []
+    for block in re.findall(rb"-----BEGIN CERTIFICATE-----\s+([A-Za-z0-9+/=\s]+?)\s*-----END CERTIFICATE-----", data):
+        try:
+            out.append(Certificate(base64.b64decode(b"".join(block.split()), validate=True)))
+        except (Refused, ProofRefused, ValueError) as error:
+            raise Unreadable("malformed-key", "certificate of %s: %s" % (show(path), error))
+    if not out:
+        raise Unreadable("malformed-key", "no certificate in %s" % show(path))
+    return out
+
+
+class TimeStamp:
+    """A token that parses: anchors.md 5-12."""
+
+    def __init__(self, proof):
+        if len(proof) > MAX_PROOF:
+            _malformed("proof longer than %d bytes" % MAX_PROOF)
+        outer = Der.whole(proof, _SEQUENCE)
+        items = Items(outer)
+        if items.rest and items.rest[0].tag == _SEQUENCE:        # TimeStampResp
+            status = Items(items.take(_SEQUENCE))
+            if status.take(_INTEGER).integer() not in (0, 1):
+                _malformed("the authority granted nothing")
+            status.maybe(_SEQUENCE), status.maybe(_BITS)
+            status.end()
+            token = items.take(_SEQUENCE)
+            items.end()
+            items = Items(token)
+        if items.take(_OID).oid() != _ID_SIGNED_DATA:
+            _malformed("not SignedData")
+        content = _only(items.take(0xa0), _SEQUENCE)
+        items.end()
+        self._signed_data(Items(content))
+
+    def _signed_data(self, items):
+        if items.take(_INTEGER).integer() != 3:
+            _malformed("SignedData: version")
+        items.take(_SET)
+        content = Items(items.take(_SEQUENCE))
+        if content.take(_OID).oid() != _ID_TST_INFO:
+            _malformed("the content is no TSTInfo")
+        self.info = _only(content.take(0xa0), _OCTETS).content
+        content.end()
+        certificates = items.maybe(0xa0)
+        self.certificates = []
+        if certificates is not None:
+            found = certificates.items()
+            if len(found) > 32:
+                _malformed("more than 32 certificates")
+            for item in found:
+                try:
+                    self.certificates.append(Certificate(item.raw))
+                except (Refused, ProofRefused):
+                    pass                                 # anchors.md 15
+        items.maybe(0xa1)
+        signers = items.take(_SET).items()
+        items.end()
+        if len(signers) != 1 or signers[0].tag != _SEQUENCE:
+            _malformed("not exactly one signer")
+        self._signer(Items(signers[0]))
+        self._tst_info(Items(Der.whole(self.info, _SEQUENCE)))
+
+    def _signer(self, items):
+        if items.take(_INTEGER).integer() != 1:
+            _malformed("SignerInfo: version")
+        name = Items(items.take(_SEQUENCE))
+        self.issuer = name.take(_SEQUENCE).raw
+        serial = name.take(_INTEGER)
+        serial.integer()
+        name.end()
+        self.serial = serial.content
+        self.digest = _digest_of(items.take(_SEQUENCE))
+        attributes = items.take(0xa0)
+        self.signed_bytes = b"\x31" + attributes.raw[1:]
+        self.attributes = {}
+        for attribute in attributes.items():
+            if attribute.tag != _SEQUENCE:
+                _malformed("a signed attribute")
+            parts = Items(attribute)
+            oid = parts.take(_OID).oid()
+            values = parts.take(_SET).items()
+            parts.end()
+            if len(values) != 1 or oid in self.attributes:
+                _malformed("a signed attribute twice, or not with one value")
+            self.attributes[oid] = values[0]
+        self.algorithm = SignatureAlgorithm(items.take(_SEQUENCE))
+        self.signature = items.take(_OCTETS).content
+        items.maybe(0xa1)
+        items.end()
+        if self.algorithm.digest not in (None, self.digest) or (self.algorithm.kind == "ed25519" and self.digest is not hashlib.sha512):
+            _malformed("the signature algorithm names another hash")
+        self.ess = [self._ess(self.attributes[oid], oid == _ID_ESS_V2) for oid in (_ID_ESS_V2, _ID_ESS_V1) if oid in self.attributes]
+
+    @staticmethod
+    def _ess(value, second):
+        """Hash, digest, and issuer and serial number where they stand there, of the first identifier."""
+        if value.tag != _SEQUENCE:
+            _malformed("ESS attribute")
+        outer = Items(value)
+        identifiers = outer.take(_SEQUENCE).items()
+        outer.maybe(_SEQUENCE)
+        outer.end()
+        if not identifiers or identifiers[0].tag != _SEQUENCE:
+            _malformed("ESS attribute")
+        items = Items(identifiers[0])
+        digest = hashlib.sha1
+        if second:
+            algorithm = items.maybe(_SEQUENCE)
+            digest = hashlib.sha256 if algorithm is None else _digest_of(algorithm)
+        expected = items.take(_OCTETS).content
+        place = items.maybe(_SEQUENCE)
+        items.end()
+        issuers = serial = None
+        if place is not None:
+            parts = Items(place)
+            issuers = [item.content for item in parts.take(_SEQUENCE).items() if item.tag == 0xa4]
+            number = parts.take(_INTEGER)
+            number.integer()
+            serial = number.content
+            parts.end()
+        return digest, expected, issuers, serial
+
+    def _tst_info(self, items):
+        if items.take(_INTEGER).integer() != 1:
+            _malformed("TSTInfo: version")
+        self.policy = items.take(_OID).oid()
+        imprint = Items(items.take(_SEQUENCE))
+        algorithm = Items(imprint.take(_SEQUENCE))
+        self.imprint_oid = algorithm.take(_OID).oid()
+        null = algorithm.maybe(_NULL)
+        if null is not None and null.content:
+            _malformed("TSTInfo: imprint")
+        algorithm.end()
+        self.imprint = imprint.take(_OCTETS).content
+        imprint.end()
+        items.take(_INTEGER).integer()
+        self.time = _der_time(items.take(0x18))
+        accuracy = items.maybe(_SEQUENCE)
+        self.accuracy = None if accuracy is None else self._accuracy(Items(accuracy))
+        ordering = items.maybe(0x01)
+        if ordering is not None:
+            ordering.boolean()
+        nonce = items.maybe(_INTEGER)
+        self.nonce = None if nonce is None else nonce.integer()
+        items.maybe(0xa0)
+        extensions = items.maybe(0xa1)
+        items.end()
+        for extension in extensions.items() if extensions is not None else ():
+            if extension.tag != _SEQUENCE:
+                _malformed("TSTInfo: extension")
+            parts = Items(extension)
+            parts.take(_OID).oid()
+            critical = parts.maybe(0x01)
+            parts.take(_OCTETS)
+            parts.end()
+            if critical is not None and critical.boolean():
+                _malformed("TSTInfo: a critical extension")
+
+    @staticmethod
+    def _accuracy(items):
+        """Nanoseconds"""
+        total = 0
+        for tag, most, unit in ((_INTEGER, 31536000, 10 ** 9), (0x80, 999, 10 ** 6), (0x81, 999, 10 ** 3)):
+            part = items.maybe(tag)
+            if part is not None:
+                value = part.integer()
+                if not 0 <= value <= most:
+                    _malformed("TSTInfo: accuracy")
+                total += value * unit
+        items.end()
+        return total
+
+    def stamps(self, digest):
+        return _DIGESTS.get(self.imprint_oid) is hashlib.sha256 and self.imprint == digest
+
+    # anchors.md 13
+
+    def verify(self, digest, roots, nonce=None, policies=None, now=None):
+        """Bounds in milliseconds since 1970: not after, not before."""
+        invalid = "proof-invalid"
+        if not self.stamps(digest):
+            raise ProofRefused(invalid, "the imprint is not the digest")
+        if nonce is not None and self.nonce != nonce:
+            raise ProofRefused(invalid, "the nonce is another")
+        if policies is not None and self.policy not in policies:
+            raise ProofRefused("untrusted-key", "the policy is not one of those pinned")
+        if now is not None and self.time > (now + 300) * 10 ** 9:
+            raise ProofRefused(invalid, "a time in the future")
+        named = [c for c in self.certificates + list(roots) if c.issuer == self.issuer and c.serial == self.serial]
+        if not named:
+            raise ProofRefused("untrusted-key", "no certificate of the signer")
+        signer = next((c for c in named if self.ess and all(self._bound(c, *one) for one in self.ess)), None)
+        if signer is None:
+            raise ProofRefused(invalid, "the ESS attribute binds no certificate of the signer")
+        kind, message = self.attributes.get(_ID_CONTENT_TYPE), self.attributes.get(_ID_MESSAGE_DIGEST)
+        if kind is None or kind.tag != _OID or kind.content != _ID_TST_INFO:
+            raise ProofRefused(invalid, "the attribute content type")
+        if message is None or message.tag != _OCTETS or message.content != self.digest(self.info).digest():
+            raise ProofRefused(invalid, "the attribute message digest")
+        if not self.algorithm.verify(signer.key, self.digest, self.signed_bytes, self.signature):
+            raise ProofRefused("signature-invalid", "the signature of the token does not verify")
+        if not signer.may_stamp():
+            raise ProofRefused(invalid, "the certificate is not one for time-stamps")
+        if not self._chain(signer, list(roots)):
+            raise ProofRefused("untrusted-key", "no chain to a pinned certificate")
+        return self.bounds()
+
+    def bounds(self):
+        accuracy = self.accuracy or 0
+        return -(-(self.time + accuracy) // 10 ** 6), (self.time - accuracy) // 10 ** 6
+
+    @staticmethod
+    def _bound(certificate, digest, expected, issuers, serial):
+        return (digest(certificate.raw).digest() == expected
+                and (issuers is None or (certificate.issuer in issuers and certificate.serial == serial)))
+
+    def _chain(self, signer, roots):
+        """anchors.md 14"""
+        pinned = {root.raw for root in roots}
+        pool = roots + [c for c in self.certificates if c.raw not in pinned]
+        checks = [32]
+
+        def valid(certificate):
+            return certificate.first <= self.time <= certificate.last
+
+        def leads(chain):
+            last = chain[-1]
+            if last.raw in pinned:
+                return True
+            if len(chain) == 8 or last.algorithm is None:
+                return False
+            for issuer in pool:
+                if (issuer.subject != last.issuer or any(issuer.raw == c.raw for c in chain) or not valid(issuer)
+                        or not issuer.may_issue(len(chain) - 1, issuer.raw in pinned)):
+                    continue
+                if checks[0] == 0:
+                    return False
+                checks[0] -= 1
+                if last.algorithm.verify(issuer.key, hashlib.sha512, last.tbs, last.signature) and leads(chain + [issuer]):
+                    return True
+            return False
+
+        return valid(signer) and leads([signer])
+
+
+# ---------------------------------------------------------------------------------------------------
+# OpenTimestamps (anchors.md 17-26)
+# ---------------------------------------------------------------------------------------------------
+
+_OTS_MAGIC = bytes.fromhex("004f70656e54696d657374616d7073000050726f6f6600bf89e2e884e89294") + b"\x01"
+_OTS_HASHES = {0x02: ("sha1", 20), 0x03: (None, 20), 0x08: ("sha256", 32), 0x67: (None, 32)}
+_OTS_PENDING, _OTS_BITCOIN = bytes.fromhex("83dfe30d2ef90c8e"), bytes.fromhex("0588960d73d71901")
+_OTS_HEIGHTS = (_OTS_BITCOIN, bytes.fromhex("06869a0d73d71b45"), bytes.fromhex("30fe8087b5c7ead7"))
+_OTS_ADDRESS = re.compile(rb"[A-Za-z0-9._/:-]{0,1000}").fullmatch
+MAX_BITS = 0x1d00ffff
+MARGIN = 7200                        # seconds
+
+
+class OpenTimestamp:
+    """A proof that parses. `bitcoin` lists (height, message, sound): sound if only append, prepend and SHA-256
+    lead to it. RIPEMD-160 and Keccak-256 are not computed: what follows them can hold nothing anyway."""
+
+    def __init__(self, proof):
+        if len(proof) > MAX_PROOF:
+            _malformed("proof longer than %d bytes" % MAX_PROOF)
+        if not proof.startswith(_OTS_MAGIC):
+            _malformed("not an OpenTimestamps proof of version 1")
+        self.data, self.at = proof, len(_OTS_MAGIC)
+        self.file_hash = self._byte()
+        if self.file_hash not in (0x02, 0x03, 0x08):
+            _malformed("file hash")
+        self.digest = self._bytes(_OTS_HASHES[self.file_hash][1])
+        self.bitcoin, self.pending, self.others = [], [], 0
+        self._timestamps()
+        if self.at != len(proof):
+            _malformed("bytes behind the proof")
+
+    def _byte(self):
+        if self.at == len(self.data):
+            _malformed("truncated")
+        self.at += 1
+        return self.data[self.at - 1]
+
+    def _bytes(self, count):
+        if count > len(self.data) - self.at:
+            _malformed("truncated")
+        self.at += count
+        return self.data[self.at - count:self.at]
+
+    def _number(self):
+        value = shift = 0
+        while True:
+            byte = self._byte()
+            value |= (byte & 0x7f) << shift
+            if not byte & 0x80:
+                break
+            shift += 7
+            if shift > 56:
+                _malformed("a number above 2^53-1")
+        if value > MAX_SAFE or (byte == 0 and shift):
+            _malformed("a number above 2^53-1 or not in the fewest bytes")
+        return value
+
+    def _varbytes(self, low, high):
+        length = self._number()
+        if not low <= length <= high:
+            _malformed("bytes of length %d" % length)
+        return self._bytes(length)
+
+    def _timestamps(self):
+        operations = 0
+        # nodes whose items are being read: (message or None, its length, sound, depth)
+        stack = [(self.digest, len(self.digest), True, 1)]
+        while stack:
+            node = stack.pop()
+            message, length, sound, depth = node
+            tag = self._byte()
+            if tag == 0xff:
+                stack.append(node)               # another item of this node follows this one
+                tag = self._byte()
+            if tag == 0x00:
+                self._attestation(message, sound)
+                continue
+            operations += 1
+            if operations > 4096 or depth == 256:
+                _malformed("too many operations, or too deep")
+            if tag in (0xf0, 0xf1):
+                more = self._varbytes(1, 4096)
+                length += len(more)
+                if message is not None:
+                    message = message + more if tag == 0xf0 else more + message
+            elif tag == 0xf2:
+                message, sound = None if message is None else message[::-1], False
+            elif tag == 0xf3:
+                message, length, sound = None if message is None else message.hex().encode(), 2 * length, False
+            elif tag in _OTS_HASHES:
+                name, length = _OTS_HASHES[tag]
+                message = None if message is None or name is None else hashlib.new(name, message).digest()
+                sound = sound and tag == 0x08
+            else:
+                _malformed("operation %02x" % tag)
+            if length > 4096:
+                _malformed("a message longer than 4096 bytes")
+            stack.append((message, length, sound, depth + 1))
+
+    def _attestation(self, message, sound):
+        tag = self._bytes(8)
+        payload = self._varbytes(0, 8192)
+        after, data = self.at, self.data
+        self.data, self.at = payload, 0
+        if tag == _OTS_PENDING:
+            address = self._varbytes(0, 1000)
+            if not _OTS_ADDRESS(address):
+                _malformed("address of a calendar")
+            self.pending.append(address.decode("ascii"))
+        elif tag in _OTS_HEIGHTS:
+            height = self._number()
+            if tag == _OTS_BITCOIN:
+                self.bitcoin.append((height, message, sound))
+            else:
+                self.others += 1
+        else:
+            self.others += 1
+            self.at = len(payload)
+        if self.at != len(payload):
+            _malformed("bytes behind an attestation")
+        self.data, self.at = data, after
+
+    def verify(self, digest, headers, bits_max=MAX_BITS):
+        """Bounds in milliseconds since 1970: not after, not before. `headers`: height: 80 bytes"""
+        if self.file_hash != 0x08 or self.digest != digest:
+            raise ProofRefused("proof-invalid", "a proof about another digest")
+        times = []
+        for height, message, sound in self.bitcoin:
+            header = headers.get(height)
+            if header is None:
+                continue
+            check_header(header, bits_max)
+            if sound and message == header[36:68]:
+                times.append(int.from_bytes(header[68:72], "little"))
+        if not times:
+            raise ProofRefused("proof-invalid", "no attestation holds")
+        return (min(times) + MARGIN) * 1000, (max(times) - MARGIN) * 1000
+
+
+def _target(bits):
+    mantissa, exponent = bits & 0x7fffff, bits >> 24
+    if bits & 0x800000:
+        return -1
+    return mantissa << 8 * (exponent - 3) if exponent >= 3 else mantissa >> 8 * (3 - exponent)
+
+
+def check_header(header, bits_max=MAX_BITS):
+    """anchors.md 23"""
+    if len(header) != 80:
+        raise ProofRefused("proof-invalid", "a header of %d bytes" % len(header))
+    target = _target(int.from_bytes(header[72:76], "little"))
+    if target > _target(bits_max) or int.from_bytes(sha256(sha256(header)), "little") > target:
+        raise ProofRefused("proof-invalid", "a header without the work that it states")
+
+
+_HEADER_LINE = re.compile(rb"(0|[1-9][0-9]{0,15}) ([0-9a-f]{160})").fullmatch
+
+
+def parse_headers(data):
+    """anchors.md 26: height: header. Raises Refused."""
+    if data and not data.endswith(b"\n"):
+        raise Refused("headers: the last line does not end with a newline")
+    out = {}
+    for line in data.split(b"\n")[:-1]:
+        if not line or line.startswith(b"#"):
+            continue
+        match = _HEADER_LINE(line)
+        if match is None or int(match.group(1)) > MAX_SAFE:
+            raise Refused("headers: a line that is not height and header")
+        height = int(match.group(1))
+        if height in out:
+            raise Refused("headers: height %d twice" % height)
+        if len(out) == 10000:
+            raise Refused("headers: more than 10000")
+        out[height] = bytes.fromhex(match.group(2).decode("ascii"))
+    return out
 
 
 # ---------------------------------------------------------------------------------------------------
@@ -2749,6 +3550,9 @@ class Export:
         self.report = Report("export", self.pin)
         self.add = self.report.add
         self.asked = None            # the Filter of kind complete
+        self.held_size = None if self.held is None else self.held.size
+        self.wanted, self.times = (), {}         # entries whose times are asked for, and these
+        self.header_ok, self.stopped = False, True
 
     # -- header -------------------------------------------------------------------------------------
 
@@ -2759,7 +3563,7 @@ class Export:
             if error:
                 self.add("file-malformed", error)
                 return report.stop("the header is malformed")
-            header = parsed[0]
+            header, self.header_ok = parsed[0], True
             try:
                 checkpoint = Checkpoint(header["checkpoint"].encode("utf-8"))
             except Refused as refused:
@@ -2775,6 +3579,7 @@ class Export:
                 return report.stop("the header is malformed")
             self.prefix = not self.filter and self.first == 0
             self.whole = self.prefix and self.last == checkpoint.size - 1
+            self.stopped = False
             report.selected = self.kind
             if not self.whole:
                 report.range = [self.first, self.last]
@@ -2804,11 +3609,8 @@ class Export:
             return "format " + show(header["format"], 60)
         if type(header["checkpoint"]) is not str or type(header["origin"]) is not str:
             return "checkpoint or origin is not a string"
-        genesis, selection = header["genesis"], header["selection"]
-        if not _shape(genesis, ("entry", "event", "inclusion", "salt")):
-            return "genesis"
-        if (type(genesis["entry"]) is not str or type(genesis["event"]) is not dict or not is_hex32(genesis["salt"])
-                or not _is_hashes(genesis["inclusion"], 64)):
+        selection = header["selection"]
+        if not _is_proved_entry(header["genesis"]):
             return "genesis"
         if type(selection) is not dict:
             return "selection"
@@ -3040,8 +3842,9 @@ class Export:
         asks = policy is not None and policy.require_signature
         rules = self.rules if self.rules is not None and (len(self.rules) > 1 or self.rules[0][1]) else None
         lines = erased = erased_fields = 0
-        held = self.held.size if self.held is not None and self.whole else None
+        held = self.held_size if self.whole else None
         self.held_root = None
+        wanted, times = self.wanted, self.times
         for raw in self._lines(digest):
             lines += 1
             try:
@@ -3096,6 +3899,8 @@ class Export:
             if before is not None and entry.time < before[2]:
                 add("time-backwards", "the time is before that of the entry before", index, "at least " + before[2], entry.time)
             before = index, leaf_hex, entry.time
+            if index in wanted:
+                times[index] = entry.time
             # L11
             if limit is not None and entry.time > limit:
                 add("time-after-evidence", "the entry time is more than 300 s after the witness time", index, "at most " + limit, entry.time,
@@ -3373,6 +4178,582 @@ class Export:
         if self.held_root is not None:
             return self.held_root
         return self.checkpoint.root if size == self.checkpoint.size and not self.whole else None
+
+
+# ---------------------------------------------------------------------------------------------------
+# Evidence package: the ZIP (evidence-package.md 2-6, K1-K3)
+# ---------------------------------------------------------------------------------------------------
+
+MAX_ZIP = 4294967294
+MAX_MEMBER = 16777216
+_MEMBER_LIMITS = {"entries.jsonl": MAX_ZIP, "report.html": 67108864, "anchors/headers": 2097152}
+_ZIP_NAME = re.compile(rb"[a-z0-9._/-]{1,100}").fullmatch
+
+
+class PackageRefused(Exception):
+    """Stage A: the reason that stands in `found` (evidence-package.md, K1-K8)."""
+
+    def __init__(self, reason, message, code="package-malformed", expected=None, evidence=None):
+        Exception.__init__(self, message)
+        self.reason, self.message, self.code, self.expected, self.evidence = reason, message, code, expected, evidence
+
+
+class Member:
+    """What the headers say of a member, and where its data are."""
+    __slots__ = ("name", "method", "crc", "packed", "size", "start")
+
+
+class Zip:
+    """Looks at every header before any content. `members` by name, in order."""
+
+    def __init__(self, source):
+        self.source = source
+        total = source.seek(0, os.SEEK_END)
+        if not 22 <= total <= MAX_ZIP:
+            raise PackageRefused("zip-end", "a ZIP file of %d bytes" % total)
+        end = total - 22
+        record = self._at(end, 22)
+        signature, disk, start_disk, here, count, length, start, comment = struct.unpack("<4sHHHHIIH", record)
+        if (signature != b"PK\x05\x06" or disk or start_disk or comment or here != count or not 5 <= count <= 4096
+                or start + length != end):
+            raise PackageRefused("zip-end", "the end record")
+        self.members = {}
+        central = self._central(self._at(start, length), count)
+        self._local(central, start)
+
+    def _at(self, offset, length):
+        self.source.seek(offset)
+        data = self.source.read(length)
+        if len(data) != length:
+            raise OSError(0, "the file became shorter")
+        return data
+
+    def _central(self, data, count):
+        """K2: (member, offset of its local header) in order"""
+        out, at, total = [], 0, 0
+        for _ in range(count):
+            if at + 46 > len(data):
+                raise PackageRefused("zip-central", "a central header beyond the end record")
+            (signature, made, needed, flags, method, time, date, crc, packed, size, name_length, extra, comment, disk, internal, external,
+             offset) = struct.unpack_from("<4sHHHHHHIIIHHHHHII", data, at)
+            if (signature, made, needed, flags, time, date, extra, comment, disk, internal, external) != (b"PK\x01\x02", 20, 20, 0, 0, 33, 0, 0, 0, 0, 0):
+                raise PackageRefused("zip-central", "a central header")
+            if method not in (0, 8) or (method == 0 and packed != size):
+                raise PackageRefused("zip-method", "method %d" % method)
+            if not 1 <= name_length <= 100:
+                raise PackageRefused("zip-name", "a name of %d bytes" % name_length)
+            name = data[at + 46:at + 46 + name_length]
+            if len(name) != name_length:
+                raise PackageRefused("zip-central", "a central header beyond the end record")
+            if not _ZIP_NAME(name) or any(part in (b"", b".", b"..") for part in name.split(b"/")):
+                raise PackageRefused("zip-name", "the name %s" % show(name.decode("latin-1")))
+            member = Member()
+            member.name = name.decode("ascii")
+            if member.name in self.members:
+                raise PackageRefused("zip-duplicate", "the name %s twice" % member.name)
+            member.method, member.crc, member.packed, member.size = method, crc, packed, size
+            total += size
+            if size > _MEMBER_LIMITS.get(member.name, MAX_MEMBER) or size > 200 * packed + 1024 or total > MAX_ZIP:
+                raise PackageRefused("zip-limit", "%s of %d bytes" % (member.name, size))
+            self.members[member.name] = member
+            out.append((member, offset))
+            at += 46 + name_length
+        if at != len(data):
+            raise PackageRefused("zip-central", "bytes behind the last central header")
+        return out
+
+    def _local(self, central, start):
+        """K3"""
+        at = 0
+        for member, offset in central:
+            name = member.name.encode("ascii")
+            header = struct.pack("<4sHHHHHIIIHH", b"PK\x03\x04", 20, 0, member.method, 0, 33, member.crc, member.packed, member.size, len(name), 0) + name
+            if offset != at or at + len(header) > start:
+                raise PackageRefused("zip-layout", "the place of %s" % member.name)
+            if self._at(at, len(header)) != header:
+                raise PackageRefused("zip-local", "the local header of %s" % member.name)
+            member.start = at + len(header)
+            at = member.start + member.packed
+        if at != start:
+            raise PackageRefused("zip-layout", "the data of the last member do not end where the central headers begin")
+
+    def blocks(self, member):
+        """The content in pieces; never more than its size. Raises PackageRefused at the end, or before."""
+        bad = PackageRefused("zip-data", "%s does not unpack to its size" % member.name)
+        at, left, produced, crc = member.start, member.packed, 0, 0
+        inflate = zlib.decompressobj(-15) if member.method == 8 else None
+        pending, done = b"", False
+        while not done:
+            if not pending and left:
+                pending = self._at(at, min(left, 1 << 18))
+                at, left = at + len(pending), left - len(pending)
+            if inflate is None:
+                block, pending, done = pending, b"", not left
+            else:
+                fed = bool(pending)
+                try:
+                    block = inflate.decompress(pending, 1 << 20)
+                except zlib.error:
+                    raise bad
+                pending, done = inflate.unconsumed_tail, inflate.eof
+                if not done and not block and not fed:
+                    raise bad                            # truncated
+            produced += len(block)
+            if produced > member.size:
+                raise bad
+            if block:
+                crc = zlib.crc32(block, crc)
+                yield block
+        if produced != member.size or left or pending or (inflate is not None and inflate.unused_data):
+            raise bad
+        if crc != member.crc:
+            raise PackageRefused("zip-crc", "the CRC of %s" % member.name)
+
+    def read(self, name):
+        return b"".join(self.blocks(self.members[name]))
+
+    def open(self, name):
+        """A file to read lines from, which can go back to its beginning."""
+        return io.BufferedReader(_MemberFile(self, self.members[name]), 1 << 20)
+
+
+class _MemberFile(io.RawIOBase):
+    def __init__(self, package, member):
+        self.package, self.member = package, member
+        self.seek(0)
+
+    def readable(self):
+        return True
+
+    def seekable(self):
+        return True
+
+    def tell(self):
+        return self.position
+
+    def seek(self, offset, whence=0):
+        if offset or whence:
+            raise io.UnsupportedOperation("only back to the beginning")
+        self.blocks, self.block, self.position = self.package.blocks(self.member), memoryview(b""), 0
+        return 0
+
+    def readinto(self, buffer):
+        while not self.block:
+            block = next(self.blocks, None)
+            if block is None:
+                return 0
+            self.block = memoryview(block)
+        count = min(len(buffer), len(self.block))
+        buffer[:count] = self.block[:count]
+        self.block = self.block[count:]
+        self.position += count
+        return count
+
+
+# ---------------------------------------------------------------------------------------------------
+# Evidence package: members, manifest, anchors (evidence-package.md 7-16)
+# ---------------------------------------------------------------------------------------------------
+
+EVIDENCE_FORMAT = "tallystick/evidence/v1"
+MAX_SIGNATURES = 65536
+_OTHER_MEMBER = re.compile(
+    r"consistency\.json|anchors/index\.json|anchors/headers|report\.html|report\.json|readme\.txt"
+    r"|anchors/(?:0|[1-9][0-9]{0,2})\.(?:note|tsr|tst|ots)").fullmatch
+_ANCHOR_MEMBER = re.compile(r"anchors/[0-9]+\.[a-z]+").fullmatch
+_ANCHOR_PROOFS = {"rfc3161": (".tsr", ".tst"), "opentimestamps": (".ots",)}
+
+
+def consistent(m, root1, n, root2, proof):
+    """tree.md 5"""
+    if not 1 <= m <= n:
+        return False
+    if m == n:
+        return not proof and root1 == root2
+    if not proof:
+        return False
+    path = [root1] + proof if m & (m - 1) == 0 else proof
+    fn, sn = m - 1, n - 1
+    while fn & 1:
+        fn >>= 1
+        sn >>= 1
+    fr = sr = path[0]
+    for c in path[1:]:
+        if sn == 0:
+            return False
+        if fn & 1 or fn == sn:
+            fr, sr = node_hash(c, fr), node_hash(c, sr)
+            while not fn & 1 and fn != 0:
+                fn >>= 1
+                sn >>= 1
+        else:
+            sr = node_hash(sr, c)
+        fn >>= 1
+        sn >>= 1
+    return sn == 0 and fr == root1 and sr == root2
+
+
+def canonical_line(data, reason):
+    """The value of a file that is canonical JSON and a newline."""
+    if not data.endswith(b"\n"):
+        raise PackageRefused(reason, "does not end with a newline")
+    try:
+        return canonical(data[:-1])[0]
+    except Refused as refused:
+        raise PackageRefused(reason, str(refused))
+
+
+def parse_signatures(data):
+    """evidence-package.md 9: (name, key ID, signature) of each line"""
+    try:
+        text = data.decode("utf-8")
+        if len(data) > MAX_SIGNATURES or _BELOW_SPACE(data) or not text.endswith("\n"):
+            raise Refused("not lines of at most %d bytes" % MAX_SIGNATURES)
+        return parse_signature_lines(text, 16)
+    except UnicodeDecodeError:
+        raise PackageRefused("manifest-signature", "not UTF-8")
+    except Refused as refused:
+        raise PackageRefused("manifest-signature", str(refused))
+
+
+class Anchor:
+    """An item of anchors/index.json that holds, or why it does not."""
+    __slots__ = ("kind", "size", "after", "before", "recorded")
+
+
+class Package:
+    def __init__(self, source, reader):
+        self.source, self.reader = source, reader
+        self.pin = reader.pin
+
+    def verify(self):
+        try:
+            self._stage_a()
+        except PackageRefused as refused:
+            report = Report("package", self.pin)
+            report.add(refused.code, refused.message, None, refused.expected, refused.reason, refused.evidence)
+            return report.stop("the package is malformed")
+        return self._stage_b()
+
+    # -- stage A ------------------------------------------------------------------------------------
+
+    def _stage_a(self):
+        self.zip = Zip(self.source)                                                      # K1-K3
+        names = list(self.zip.members)
+        if names[:2] != ["manifest.json", "manifest.sig"]:                               # K4
+            raise PackageRefused("manifest", "the first members are not manifest.json and manifest.sig")
+        self.manifest_bytes = self.zip.read("manifest.json")
+        self.manifest = self._manifest(self.manifest_bytes)
+        self.signatures = parse_signatures(self.zip.read("manifest.sig"))                # K5
+        listed = self.manifest["members"]                                                # K6
+        if ([item["name"] for item in listed] != names[2:] or names[2:5] != ["policy", "checkpoint", "entries.jsonl"]
+                or not all(_OTHER_MEMBER(name) for name in names[5:])):
+            raise PackageRefused("members", "the members are not those of the manifest")
+        for item in listed:
+            if item["size"] != self.zip.members[item["name"]].size:
+                raise PackageRefused("members", "%s has another size than the manifest says" % item["name"])
+        for item in listed:                                                              # K7
+            digest = hashlib.sha256()
+            for block in self.zip.blocks(self.zip.members[item["name"]]):
+                digest.update(block)
+            if digest.hexdigest() != item["sha256"]:
+                raise PackageRefused(digest.hexdigest(), "%s is not the one of the manifest" % item["name"], "member-mismatch", item["sha256"], item["name"])
+        self.consistency = self._consistency()                                           # K8
+        self.anchors = self._anchor_index()
+        if "anchors/headers" in self.zip.members:
+            try:
+                parse_headers(self.zip.read("anchors/headers"))
+            except Refused as refused:
+                raise PackageRefused("headers", str(refused))
+
+    def _manifest(self, data):
+        value = canonical_line(data, "manifest")
+        if type(value) is dict and type(value.get("format")) is str:
+            match = re.fullmatch(r"tallystick/evidence/v([1-9][0-9]{0,15})", value["format"])
+            if match and 2 <= int(match.group(1)) <= MAX_SAFE:
+                raise Unreadable("newer-format", "the file is of the newer format %s" % value["format"])
+        if not _shape(value, ("format", "members", "origin", "policy", "root", "selection", "size")) or value["format"] != EVIDENCE_FORMAT:
+            raise PackageRefused("manifest", "members or format of the manifest")
+        if (type(value["origin"]) is not str or not is_int(value["size"], 1) or not is_hex64(value["root"]) or not is_hex64(value["policy"])
+                or type(value["selection"]) is not dict or type(value["members"]) is not list):
+            raise PackageRefused("manifest", "values of the manifest")
+        for item in value["members"]:
+            if not _shape(item, ("name", "sha256", "size")) or type(item["name"]) is not str or not is_hex64(item["sha256"]) or not is_int(item["size"]):
+                raise PackageRefused("manifest", "the list of members")
+        return value
+
+    def _consistency(self):
+        if "consistency.json" not in self.zip.members:
+            return None
+        value = canonical_line(self.zip.read("consistency.json"), "consistency")
+        if not _shape(value, ("checkpoint", "proof")) or type(value["checkpoint"]) is not str or not _is_hashes(value["proof"], 126):
+            raise PackageRefused("consistency", "members of consistency.json")
+        return value
+
+    def _anchor_index(self):
+        names = [name for name in self.zip.members if _ANCHOR_MEMBER(name)]
+        if "anchors/index.json" not in self.zip.members:
+            if names or "anchors/headers" in self.zip.members:
+                raise PackageRefused("anchors", "there is no anchors/index.json")
+            return []
+        if not names and "anchors/headers" not in self.zip.members:
+            raise PackageRefused("anchors", "anchors/index.json stands alone")
+        value = canonical_line(self.zip.read("anchors/index.json"), "anchors")
+        if type(value) is not list or not 1 <= len(value) <= 1000:
+            raise PackageRefused("anchors", "not an array of 1 to 1000")
+        used = []
+        for item in value:
+            if not _shape(item, ("consistency", "kind", "note", "proof", "recorded")) or item["kind"] not in ("rfc3161", "opentimestamps"):
+                raise PackageRefused("anchors", "members of an anchor")
+            if type(item["note"]) is not str or type(item["proof"]) is not str or not _is_hashes(item["consistency"], 126):
+                raise PackageRefused("anchors", "values of an anchor")
+            recorded = item["recorded"]
+            if recorded is not None and not _is_proved_entry(recorded):
+                raise PackageRefused("anchors", "recorded")
+            used += [item["note"], item["proof"]]
+        if sorted(used) != sorted(names):
+            raise PackageRefused("anchors", "the names in the index are not the members, each once")
+        return value
+
+    # -- stage B ------------------------------------------------------------------------------------
+
+    def _stage_b(self):
+        reader, manifest = self.reader, self.manifest
+        source = self.zip.open("entries.jsonl")
+        first, parsed = first_line(source)
+        export = Export(source, Reader(reader.policy, reader.self_asserted, held=None))
+        export.wanted = self._wanted()
+        if reader.held is not None:
+            export.held_size = reader.held.size
+        try:
+            report = export.verify(first, parsed)                                        # K11
+        except PackageRefused:
+            raise Unreadable("storage-io", "the file changed while it was read", "UnavailableError")
+        report.kind, self.report, self.export = "package", report, export
+        self.policy = export.policy
+        self._signature()                                                                # K9
+        self._bindings(parsed)                                                           # K10
+        if export.stopped:
+            return report.finish()
+        self.checkpoint = export.checkpoint
+        held = self._check_consistency()                                                 # K12
+        self._check_anchors()                                                            # K13
+        if reader.held is not None:                                                      # K14
+            compare_held(report, reader.held, self.checkpoint.origin, lambda size: self._root_at(size, held))
+        return report.finish()
+
+    def _signature(self):
+        policy, manifest, add = self.policy, self.manifest, self.report.add
+        if policy is None:
+            return
+        message = ("tallystick/v1/manifest\n%s\n%s" % (manifest["origin"], hashlib.sha256(self.manifest_bytes).hexdigest())).encode("utf-8")
+        valid = False
+        for name, id4, payload in self.signatures:
+            vkey = policy.lines.get((name, id4))
+            if vkey is None or vkey.text not in policy.logs:
+                continue
+            if not vkey.key.verify(message, payload):
+                add("manifest-signature", "the line of the key %s does not verify" % show(vkey.text, 80))
+                return
+            valid = valid or policy.valid_for(vkey, manifest["size"])
+        if not valid:
+            add("manifest-signature", "no log key of the policy that is valid for this size signed the manifest")
+
+    def _bindings(self, parsed):
+        manifest, report = self.manifest, self.report
+
+        def same(what, expected, found):
+            if expected != found:
+                report.add("member-mismatch", "the manifest, or the member of this name, says otherwise than the rest of the package", None,
+                           show(expected), show(found), what)
+
+        same("policy", manifest["policy"], manifest["members"][0]["sha256"])
+        header = parsed[0] if self.export.header_ok else None
+        if header is None:
+            return
+        note = self.zip.read("checkpoint")
+        same("checkpoint", header["checkpoint"], note.decode("utf-8", "replace") if note != header["checkpoint"].encode("utf-8") else header["checkpoint"])
+        same("selection", jcs_text(header["selection"]), jcs_text(manifest["selection"]))
+        checkpoint = getattr(self.export, "checkpoint", None)
+        same("origin", header["origin"] if checkpoint is None or checkpoint.origin == header["origin"] else None, manifest["origin"])
+        if checkpoint is not None:
+            same("size", checkpoint.size, manifest["size"])
+            same("root", checkpoint.root.hex(), manifest["root"])
+
+    def _check_consistency(self):
+        """Its checkpoint, or None."""
+        if self.consistency is None:
+            return None
+        add, checkpoint = self.report.add, self.checkpoint
+        try:
+            held = Checkpoint(self.consistency["checkpoint"].encode("utf-8"))
+        except Refused as refused:
+            add("checkpoint-malformed", "consistency.json: %s" % refused)
+            return None
+        if held.origin != checkpoint.origin:
+            add("origin-mismatch", "consistency.json: a checkpoint of %s" % show(held.origin))
+            return None
+        if self.policy is not None:
+            problem = Acceptance(held, self.policy).problem
+            if problem:
+                add(problem[0], "consistency.json: " + problem[1])
+        proof = [bytes.fromhex(h) for h in self.consistency["proof"]]
+        if not consistent(held.size, held.root, checkpoint.size, checkpoint.root, proof):
+            add("proof-invalid", "consistency.json: the proof does not lead to the checkpoint of the package", None, None, None,
+                "checkpoint of size %d" % held.size)
+        return held
+
+    def _root_at(self, size, held):
+        if size == self.checkpoint.size:
+            return self.checkpoint.root
+        if held is not None and size == held.size:
+            return held.root
+        return self.export.held_root
+
+    # -- anchors (anchors.md 31-34) -----------------------------------------------------------------
+
+    def _wanted(self):
+        """Indexes of the entries whose times the anchors are compared with."""
+        out = set()
+        for item in self.anchors:
+            try:
+                out.add(Checkpoint(self.zip.read(item["note"])).size - 1)
+                if item["recorded"]:
+                    out.add(Entry(item["recorded"]["entry"]).index)
+            except Refused:
+                pass
+        return out
+
+    def _check_anchors(self):
+        held = []
+        for item in self.anchors:
+            anchor = self._anchor(item)
+            if anchor is not None:
+                held.append(anchor)
+        self._time(held)
+
+    def _anchor(self, item):
+        """The Anchor if it holds. Else None, and the finding or what is unchecked was noted."""
+        add, name, checkpoint = self.report.add, item["proof"], self.checkpoint
+        note_bytes, proof = self.zip.read(item["note"]), self.zip.read(item["proof"])
+        digest = sha256(note_bytes)
+
+        def mismatch(message, expected=None, found=None):
+            add("anchor-mismatch", "%s: %s" % (name, message), None, expected, found, name)
+
+        recorded = None
+        if item["recorded"] is not None:
+            recorded, error = self._recorded(item["recorded"])
+            if error:
+                return mismatch("the recorded entry: " + error)
+            payload = item["recorded"]["event"]["payload"]
+            for what, expected, found in (("note", payload["note"], digest.hex()), ("proof", payload["proof"], sha256(proof).hex()),
+                                          ("kind", payload["kind"], item["kind"])):
+                if expected != found:
+                    return mismatch("another %s than was recorded" % what, expected, found)
+        try:
+            note = Checkpoint(note_bytes)
+        except Refused as refused:
+            return mismatch("the note: %s" % refused)
+        if note.origin != checkpoint.origin:
+            return mismatch("a note of another origin", checkpoint.origin, show(note.origin))
+        if recorded is not None and (payload["size"], payload["root"]) != (note.size, note.root.hex()):
+            return mismatch("a note of another size or root than was recorded")
+        if not consistent(note.size, note.root, checkpoint.size, checkpoint.root, [bytes.fromhex(h) for h in item["consistency"]]):
+            return mismatch("the tree has another root at the size of the note, or it is not shown")
+        if self.policy is not None:
+            problem = Acceptance(note, self.policy).problem
+            if problem:
+                return add("checkpoint-signature", "%s: %s" % (name, problem[1]), None, None, None, name)
+        anchor = Anchor()
+        anchor.kind, anchor.size, anchor.recorded = item["kind"], note.size, recorded
+        try:
+            bounds = self._stamp(item["kind"], name, proof, digest, mismatch)
+        except ProofRefused as refused:
+            if refused.code == "untrusted-key":
+                return self._unchecked("%s: %s" % (name, refused.message))
+            return add("anchor-invalid", "%s: %s: %s" % (name, refused.code, refused.message), None, None, refused.code, name)
+        if bounds is None:
+            return None
+        anchor.after, anchor.before = bounds
+        return anchor
+
+    def _recorded(self, recorded):
+        """(entry, what is wrong)"""
+        try:
+            entry = Entry(recorded["entry"])
+        except Refused as refused:
+            return None, str(refused)
+        bad = []
+        body = check_body(lambda code, message, *_: bad.append(message), entry, recorded, False, jcs(recorded["event"]), 0, 65) if entry.scheme != "fields" else None
+        if body is None or entry.scheme != "control" or body.action != "ledger.anchor":
+            return None, "not a ledger.anchor of scheme control"
+        if bad:
+            return None, bad[0]
+        if body.event["payload"]["size"] > entry.index:
+            return None, "an anchored size above the index of the event"
+        root = inclusion_root(leaf_hash(entry.text.encode("ascii")), entry.index, self.checkpoint.size, [bytes.fromhex(h) for h in recorded["inclusion"]])
+        if root != self.checkpoint.root:
+            return None, "its inclusion proof does not give the root of the checkpoint"
+        return entry, None
+
+    def _stamp(self, kind, name, proof, digest, mismatch):
+        """Bounds; None if a finding or what is unchecked was noted. Raises ProofRefused."""
+        if kind == "rfc3161":
+            stamp = TimeStamp(proof)
+            if not stamp.stamps(digest):
+                return mismatch("it stamps something else", digest.hex(), stamp.imprint.hex())
+            return stamp.verify(digest, self.reader.roots)
+        stamp = OpenTimestamp(proof)
+        if stamp.file_hash != 0x08 or stamp.digest != digest:
+            return mismatch("it stamps something else", digest.hex(), stamp.digest.hex())
+        headers = self.reader.headers
+        given = [height for height, _, _ in stamp.bitcoin if height in headers]
+        try:
+            if given:
+                return stamp.verify(digest, headers)
+            complete = False
+        except ProofRefused:
+            complete = len(given) == len(stamp.bitcoin)
+            if complete:
+                raise
+        if not stamp.bitcoin:
+            return self._unchecked("%s: it waits for %s" % (name, ", ".join(stamp.pending) or "another chain"))
+        return self._unchecked("%s: no pinned header of block %s" % (name, ", ".join(
+            str(h) for h in sorted({h for h, _, _ in stamp.bitcoin if h not in headers})[:10])))
+
+    def _unchecked(self, text):
+        self.report.unchecked["time"].append(text)
+
+    def _time(self, anchors):
+        report, times = self.report, self.export.times
+        for anchor in anchors:
+            last = times.get(anchor.size - 1)
+            limit = utc_ms(anchor.after + 300000)
+            if last is not None and limit is not None and last > limit:
+                report.add("time-after-evidence", "the entry time is more than 300 s after the anchor", anchor.size - 1, "at most " + limit, last,
+                           "anchor of the checkpoint of size %d" % anchor.size)
+            if anchor.recorded is not None:
+                limit = utc_ms(anchor.before - 300000)
+                if limit is not None and anchor.recorded.time < limit:
+                    report.add("time-before-evidence", "the entry time is more than 300 s before the anchor that it records", anchor.recorded.index,
+                               "at least " + limit, anchor.recorded.time, "anchor of the checkpoint of size %d" % anchor.size)
+        if anchors:
+            basis = [report.basis["time"]] if report.status["time"] == "pass" else []
+            for anchor in sorted(anchors, key=lambda a: (-a.size, a.after))[:10]:
+                basis.append("entries below %d existed before %s, by %s" % (anchor.size, utc_ms(anchor.after), anchor.kind))
+            report.set("time", "pass", "; ".join(basis))
+        elif self.reader.require_anchor:
+            report.required_missing.append("anchor")
+
+
+def _is_proved_entry(value):
+    return (_shape(value, ("entry", "event", "inclusion", "salt")) and type(value["entry"]) is str and type(value["event"]) is dict
+            and is_hex32(value["salt"]) and _is_hashes(value["inclusion"], 64))
+
+
+def utc_ms(milliseconds):
+    text = utc(milliseconds // 1000)
+    return None if text is None else "%s.%03dZ" % (text, milliseconds % 1000)
 
 
 # ---------------------------------------------------------------------------------------------------
@@ -3694,22 +5075,30 @@ def recognise(head):
         return "export"
     if head.startswith((b'{"digests":{', b'{"entry":"')):
         return "receipt"
+    if head.startswith(b"PK"):
+        return "package"
     if len(head) <= MAX_NOTE and b"\n\n\xe2\x80\x94 " in head and not head.startswith(b"c2sp.org/tlog-proof@"):
         return "checkpoint"
-    raise Unreadable("unrecognised-file", "neither receipt, export nor checkpoint" if head else "an empty file")
+    raise Unreadable("unrecognised-file", "neither receipt, export, checkpoint nor evidence package" if head else "an empty file")
+
+
+def first_line(source):
+    """The first line with its newline, and (value, plain) or the reason why not."""
+    first = source.readline(MAX_LINE + 1)
+    if len(first) > MAX_LINE:
+        return first, "longer than %d bytes" % MAX_LINE
+    try:
+        return first, canonical(first[:-1] if first.endswith(b"\n") else first)
+    except Refused as refused:
+        return first, str(refused)
 
 
 def verify_source(source, kind, reader):
     if kind == "checkpoint":
         return verify_checkpoint(source.read(MAX_NOTE + 1), reader)
-    first = source.readline(MAX_LINE + 1)
-    if len(first) > MAX_LINE:
-        parsed = "longer than %d bytes" % MAX_LINE
-    else:
-        try:
-            parsed = canonical(first[:-1] if first.endswith(b"\n") else first)
-        except Refused as refused:
-            parsed = str(refused)
+    if kind == "package":
+        return Package(source, reader).verify()
+    first, parsed = first_line(source)
     if type(parsed) is tuple:
         value = parsed[0].get("format")
         match = _FORMAT(value) if type(value) is str else None
@@ -3720,16 +5109,27 @@ def verify_source(source, kind, reader):
     return Export(source, reader).verify(first, parsed)
 
 
-def read_policy(path):
+def read_pinned(path, most, what):
+    """A small file that the reader brings; one byte more than `most` shows that it is too long."""
     try:
         with open(path, "rb") as file:
-            data = file.read(MAX_POLICY + 1)
+            return file.read(most + 1)
     except FileNotFoundError:
-        raise Unreadable("not-found", "policy: no such file", "UnavailableError")
+        raise Unreadable("not-found", "%s: no such file" % what, "UnavailableError")
     except OSError as error:
-        raise Unreadable("storage-io", "policy: cannot be read: %s" % error.strerror, "UnavailableError")
+        raise Unreadable("storage-io", "%s: cannot be read: %s" % (what, error.strerror), "UnavailableError")
+
+
+def read_headers(path):
     try:
-        return Policy.parse(data)
+        return parse_headers(read_pinned(path, 2097152, "headers"))
+    except Refused as refused:
+        raise Unreadable("malformed-config", str(refused))
+
+
+def read_policy(path):
+    try:
+        return Policy.parse(read_pinned(path, MAX_POLICY, "policy"))
     except Refused as refused:
         raise Unreadable("malformed-policy", "policy: %s" % refused)
 
@@ -3737,12 +5137,7 @@ def read_policy(path):
 def read_held(path):
     """The checkpoint that the reader holds"""
     try:
-        with open(path, "rb") as file:
-            return Checkpoint(file.read(MAX_NOTE + 1))
-    except FileNotFoundError:
-        raise Unreadable("not-found", "held checkpoint: no such file", "UnavailableError")
-    except OSError as error:
-        raise Unreadable("storage-io", "held checkpoint: cannot be read: %s" % error.strerror, "UnavailableError")
+        return Checkpoint(read_pinned(path, MAX_NOTE, "held checkpoint"))
     except Refused as refused:
         raise Unreadable("malformed-checkpoint", "held checkpoint: %s" % refused)
 
@@ -3778,13 +5173,19 @@ def main(argv=None):
     parser.add_argument("--allow-self-asserted", action="store_true",
                         help="without a policy: take the keys that the evidence names, for an export")
     parser.add_argument("--expect", metavar="CHECKPOINT", help="a checkpoint of the ledger that you hold from before")
+    parser.add_argument("--tsa-root", metavar="PEM", action="append", default=[],
+                        help="certificates of a time-stamping authority that you pinned; may be given again")
+    parser.add_argument("--bitcoin", metavar="HEADERS-FILE", help="Bitcoin block headers that you pinned")
+    parser.add_argument("--require-anchor", action="store_true", help="exit 4 if no anchor holds")
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
     options = parser.parse_args(argv)
     if options.policy is not None and options.allow_self_asserted:
         parser.error("--policy and --allow-self-asserted exclude one another")
     try:
         reader = Reader(read_policy(options.policy) if options.policy is not None else None, options.allow_self_asserted,
-                        read_held(options.expect) if options.expect is not None else None)
+                        read_held(options.expect) if options.expect is not None else None,
+                        [root for path in options.tsa_root for root in read_certificates(path)],
+                        read_headers(options.bitcoin) if options.bitcoin is not None else None, options.require_anchor)
         report = verify_path(options.file, reader)
         write(_ENCODE(report.as_json()) + "\n" if options.json else report.as_text())
         return report.exit_code
