@@ -18,7 +18,7 @@ const EXPECTED_FILES = [
   /^(README|SECURITY|CHANGELOG)\.md$/,
   /^spec\/(README|[a-z0-9-]+)\.md$/,
   /^samples\/[a-z0-9./-]+$/,
-  /^verifier\/(verify\.py|README\.md)$/,
+  /^verifier\/(verify\.(html|py)|README\.md)$/,
   /^dist\/[a-z0-9./-]+\.(d\.ts|js)$/,
 ];
 const REQUIRED_FILES = ["LICENSE", "README.md", "SECURITY.md", "CHANGELOG.md"];

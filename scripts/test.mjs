@@ -12,6 +12,7 @@ import { ROOT, run, runTool } from "./lib/process.mjs";
 const TOOLS = [
   { word: /\bgo\b/i, command: "go", args: ["version"] },
   { word: /\bpython3?\b/i, command: "python3", args: ["--version"] },
+  { word: /\bchromium\b/i, command: "chromium", args: ["--version"] },
   { word: /\bopenssl\b/i, command: "openssl", args: ["version"] },
 ];
 
