@@ -6,10 +6,11 @@ export const REGTEST_BITS = 0x207fffff;
 const doubleSha256 = (bytes: Uint8Array): Buffer =>
   createHash("sha256").update(createHash("sha256").update(bytes).digest()).digest();
 
-/** 80 bytes of a header with this Merkle root (in the order of the header), mined to the target of regtest. */
-export function mineHeader(merkleRoot: Uint8Array, time: number): Uint8Array {
+/** 80 bytes of a header with this Merkle root and parent (in the order of the header), mined to the target of regtest. */
+export function mineHeader(merkleRoot: Uint8Array, time: number, parent?: Uint8Array): Uint8Array {
   const header = Buffer.alloc(80);
   header.writeInt32LE(0x20000000, 0);
+  if (parent !== undefined) header.set(parent, 4);
   header.set(merkleRoot, 36);
   header.writeUInt32LE(time, 68);
   header.writeUInt32LE(REGTEST_BITS, 72);
