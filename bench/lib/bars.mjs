@@ -109,6 +109,13 @@ BARS.push(
     0.7,
   ),
 );
+BARS.push({
+  what: "appendMany, event, 200k, anchored twice a second: share of the same without",
+  ours: "tallystick/anchors/append",
+  bar: 0.9,
+  direction: "at least",
+});
+BARS.push(atMost("verify an RFC 3161 time stamp, median", "tallystick/anchors/verify-rfc3161", 3, "ms"));
 BARS.push(
   atMost("browser build of core: imports of node: modules", "tallystick/browser-bundle/node-imports", 0, "imports"),
 );

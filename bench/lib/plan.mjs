@@ -168,6 +168,16 @@ export function createPlan({ full }) {
   witness("append-evidence/on", { ...fill, evidence: true });
   witness("witness/receipt", { mode: "receipt", samples: 200 });
   witness("witness/updates", { mode: "updates", logs: 1_000, rounds: full ? 10 : 5, connections: 32 });
+  const needs = ["tallystick"];
+  steps.push(
+    node(
+      "tallystick/anchors/append",
+      "anchors.mjs",
+      { mode: "append", entries: 200_000, turns: full ? 7 : 3 },
+      { needs },
+    ),
+    node("tallystick/anchors/verify-rfc3161", "anchors.mjs", { mode: "verify", samples: 500 }, { needs }),
+  );
   steps.push(
     node("tallystick/browser-bundle", "browser-bundle.mjs", {}, { needs: ["tallystick"], uses: `event-${largest}` }),
   );

@@ -21,6 +21,8 @@ export interface AnchoringParts {
   readonly limits: LedgerLimits;
   readonly state: () => LedgerState;
   readonly size: () => number;
+  /** The latest released checkpoint. */
+  readonly latest: () => SignedCheckpoint | null;
   /** A released checkpoint over everything so far, whoever appended it. */
   readonly sign: () => Promise<SignedCheckpoint>;
   /** Appends the `ledger.anchor` event; note and proof are stored in the same commit. */
@@ -316,13 +318,19 @@ export class Anchoring {
     return Math.max(0, this.parts.size() - base - recorded);
   }
 
+  /** Leaf index of the first such entry. */
+  private firstFresh(base: number): number {
+    const recorded = new Set(this.parts.state().anchors.map((anchor) => anchor.index));
+    let index = base;
+    while (recorded.has(index)) index += 1;
+    return index;
+  }
+
   /** Ledger time of the first such entry, in milliseconds; null without one. */
   private async oldestFresh(base: number): Promise<number | null> {
     if (this.freshSince(base) === 0) return null;
     if (this.waited?.base === base) return this.waited.timeMs;
-    const recorded = new Set(this.parts.state().anchors.map((anchor) => anchor.index));
-    let index = base;
-    while (recorded.has(index)) index += 1;
+    const index = this.firstFresh(base);
     const [entry] = await this.parts.storage.readEntries(index, index + 1);
     if (entry === undefined) return null;
     const timeMs = parseTime(parseEntry(entry.entry).time);
@@ -384,7 +392,7 @@ export class Anchoring {
     for (const service of this.services) if ((await this.delayOf(service)) === 0) due.push(service);
     if (due.length > 0) {
       try {
-        const checkpoint = await this.parts.sign();
+        const checkpoint = await this.checkpointFor(due);
         this.signBackoff = BACKOFF_START;
         for (const service of due) if (!this.isStopped) void this.start(service, checkpoint);
       } catch (error) {
@@ -396,6 +404,13 @@ export class Anchoring {
     const waiting = [...this.open.values()].filter((proof) => !proof.isBusy && this.rest(proof.backoff) === 0);
     const next = waiting.sort((a, b) => a.backoff.nextMs - b.backoff.nextMs).slice(0, Math.max(0, UPGRADES_MAX - busy));
     for (const proof of next) if (!this.isStopped) void this.upgrade(proof, this.services);
+  }
+
+  /** What was signed anyway, if it covers what fell due: signing reads the tail again, and appends would feel it. */
+  private async checkpointFor(due: readonly Service[]): Promise<SignedCheckpoint> {
+    const latest = this.parts.latest();
+    const covers = latest !== null && due.every((service) => this.firstFresh(this.coveredBy(service)) < latest.size);
+    return covers ? latest : this.parts.sign();
   }
 
   private track(work: Promise<unknown>): void {

@@ -176,6 +176,7 @@ export class LedgerEngine {
       limits,
       state: () => this.ledgerState,
       size: () => this.size,
+      latest: () => this.checkpointer.latest,
       sign: () => this.signLatest(),
       record: (anchor) => this.recordAnchor(anchor),
     });
