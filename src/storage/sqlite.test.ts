@@ -1123,6 +1123,23 @@ describe("raw entries", () => {
   });
 });
 
+describe("a snapshot", () => {
+  it("keeps few pages in memory, however many it reads", async () => {
+    const opened: InstanceType<typeof Database>[] = [];
+    const driver = class extends Database {
+      constructor(file: string, options: Database.Options) {
+        super(file, options);
+        opened.push(this);
+      }
+    } as unknown as SqliteDriver;
+    const storage = await create(3, { driver });
+    const snapshot = await storage.snapshot();
+    expect(opened.at(-1)?.pragma("cache_size", { simple: true })).toBe(-2_000);
+    await snapshot.close();
+    await storage.close();
+  });
+});
+
 describe("rebuilding", () => {
   it("mends guards, drops foreign triggers and makes dropped tables anew", async () => {
     await createAtRest(300);
