@@ -23,6 +23,7 @@ import type { FileLine } from "./file-lines.ts";
 import type { FindingList } from "./finding-list.ts";
 import { IdSet } from "./id-set.ts";
 import { RECEIPT_BYTES_MAX, TIME_SKEW_SECONDS_MAX } from "./limits.ts";
+import { type CompactRange, createRange } from "./merkle.ts";
 import { createRangeVerifier, type RangeVerifier, verifyInclusion } from "./proof.ts";
 
 /** What the lines of an export amount to, beside the findings. */
@@ -51,6 +52,16 @@ export interface ExportTally {
   readonly signedBySelfAsserted: number;
   /** Fingerprint of the control events that took effect. */
   readonly fingerprint: string;
+  /** Root of the first `ExportWatch.rootAt` entries, hex; null where nobody asked, or the lines do not give it. */
+  readonly root: string | null;
+}
+
+/** What else is wanted of the lines. */
+export interface ExportWatch {
+  /** Size of which the root is wanted; a whole export alone can give it. */
+  readonly rootAt?: number | undefined;
+  /** Called with each line that is one. */
+  readonly onEntry?: ((entry: Entry) => void) | undefined;
 }
 
 /**
@@ -87,6 +98,9 @@ export class ExportEntries {
   /** No line was malformed, missing or misplaced so far. */
   private isSound = true;
   private tree: RangeVerifier | null;
+  private readonly watch: ExportWatch;
+  /** The first `watch.rootAt` entries of a whole export. */
+  private readonly beginning: CompactRange | null;
   private before: { readonly index: number; readonly leaf: string; readonly time: string } | null = null;
   private isSealReported = false;
   private lines = 0;
@@ -102,7 +116,7 @@ export class ExportEntries {
   private signedByPinned = 0;
   private signedBySelfAsserted = 0;
 
-  constructor(header: ExaminedHeader, controls: ExportControls, findings: FindingList) {
+  constructor(header: ExaminedHeader, controls: ExportControls, findings: FindingList, watch: ExportWatch = {}) {
     const { selection, head } = header.header;
     this.header = header;
     this.controls = controls;
@@ -115,6 +129,8 @@ export class ExportEntries {
     this.isWhole = this.isRange && this.first === 0 && this.last === head.size - 1;
     this.expected = this.first;
     this.tree = this.isRange ? this.openTree() : null;
+    this.watch = watch;
+    this.beginning = this.isWhole && watch.rootAt !== undefined && watch.rootAt < head.size ? createRange() : null;
     this.claims = claimsBySignedId(controls.erasures.values());
     this.counters = new ExportCounters(findings);
     const isPrefix = this.isRange && this.first === 0;
@@ -133,7 +149,8 @@ export class ExportEntries {
     const { entry, leafHash, content } = line;
     const { index } = entry;
     this.place(index);
-    if (this.isSound) this.tree?.add(decodeHex(leafHash, { code: "malformed-entry" }));
+    if (this.isSound) this.grow(index, decodeHex(leafHash, { code: "malformed-entry" }));
+    this.watch.onEntry?.(entry);
     const { genesis } = this.header;
     if (genesis !== null && !entry.commitment.startsWith(`${genesis.commitmentHash}:`)) {
       const more = {
@@ -193,7 +210,13 @@ export class ExportEntries {
       signedByPinned: this.signedByPinned,
       signedBySelfAsserted: this.signedBySelfAsserted,
       fingerprint: this.fingerprint.hex,
+      root: this.isSound && this.beginning !== null ? encodeHex(this.beginning.root()) : null,
     };
+  }
+
+  private grow(index: number, leaf: Uint8Array): void {
+    this.tree?.add(leaf);
+    if (this.beginning !== null && index < (this.watch.rootAt ?? 0)) this.beginning.append(leaf);
   }
 
   /** L1 and L2; null, with its one finding, for what is no line. */

@@ -57,3 +57,9 @@ export function strictText(bytes: Uint8Array): string | null {
   if (text.includes("\ufffd") && !Buffer.from(text, "utf8").equals(bytes)) return null;
   return text;
 }
+
+/** SHA-256 of what comes piece by piece. */
+export function createSha256(): { update(bytes: Uint8Array): void; hex(): string } {
+  const state = createHash("sha256");
+  return { update: (bytes) => void state.update(bytes), hex: () => state.digest("hex") };
+}

@@ -38,6 +38,12 @@ describe.each(platforms)("the hash platform of %s", (_name, platform) => {
     expect(encodeHex(platform.digestBytes(hash, encodeUtf8(text)))).toBe(digest);
   });
 
+  it("hashes what comes piece by piece", () => {
+    const state = platform.createSha256();
+    for (const piece of ["a", "", "bc"]) state.update(encodeUtf8(piece));
+    expect(state.hex()).toBe(EXAMPLES[1]![2]);
+  });
+
   it("writes a SHA-256 in place and nothing beside it", () => {
     const out = new Uint8Array(36).fill(7);
     platform.sha256Into(encodeUtf8("abc"), out, 2);

@@ -65,3 +65,8 @@ export function strictText(bytes: Uint8Array): string | null {
     return null;
   }
 }
+
+export function createSha256(): { update(bytes: Uint8Array): void; hex(): string } {
+  const state = sha256.create();
+  return { update: (bytes) => void state.update(bytes), hex: () => bytesToHex(state.digest()) };
+}

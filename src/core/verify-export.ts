@@ -1,8 +1,11 @@
 import { strictText } from "#hash-platform";
+import type { AnchorExamination } from "./anchor-evidence.ts";
+import type { Checkpoint } from "./checkpoint.ts";
+import { headOfNote } from "./contradiction.ts";
 import { encodeHex } from "./encoding.ts";
 import { MalformedError, UnavailableError } from "./errors.ts";
 import { type ExportControls, readControls } from "./export-controls.ts";
-import { ExportEntries, type ExportTally } from "./export-entries.ts";
+import { ExportEntries, type ExportTally, type ExportWatch } from "./export-entries.ts";
 import { type ExportHeader, parseExportHeader } from "./export-format.ts";
 import { type ExaminedHeader, examineHeader } from "./export-header.ts";
 import { refuseNewerFormat } from "./file-kind.ts";
@@ -19,8 +22,8 @@ import {
 } from "./file-report.ts";
 import { FindingList } from "./finding-list.ts";
 import { RECEIPT_BYTES_MAX } from "./limits.ts";
-import { parsePolicy } from "./policy.ts";
-import { exitCodeOf, type FindingCode, type Verdict, type VerifyReport } from "./report.ts";
+import { type Policy, parsePolicy } from "./policy.ts";
+import { exitCodeOf, type Finding, type Pin, type Verdict, type VerifyReport } from "./report.ts";
 
 export interface VerifyFileOptions {
   /** Text of the policy that the reader pins. */
@@ -32,39 +35,88 @@ export interface VerifyFileOptions {
 export interface VerifyExportOptions extends VerifyFileOptions {
   /** Findings listed; the rest are counted. Default 1,000. */
   readonly findingsMax?: number | undefined;
+  /** Note of a checkpoint that the reader holds: the export must be of its history. */
+  readonly expect?: string | undefined;
 }
 
 /**
  * Verifies an export as spec/export.md says and answers with six verdicts and every finding; hostile bytes are findings, never
  * exceptions. `lines` is called twice and must give the same file each time (`splitLines` makes lines of bytes). Memory does not
  * grow with bodies or lines, but by about 30 bytes for each id, and with the control events, sources and findings. Errors:
- * `malformed-policy`, `newer-format`, `storage-io` if the two readings differ.
+ * `malformed-policy`, `malformed-config` for a held checkpoint that is none, `newer-format`, `storage-io` if the two readings differ.
  */
 export async function verifyExport(
   lines: () => AsyncIterable<FileLine>,
   options: VerifyExportOptions,
 ): Promise<VerifyReport> {
-  const pinned = options.policy === undefined ? null : parsePolicy(options.policy);
+  const trust = trustOf(options);
+  const held = heldOf(options.expect);
   const findings = new FindingList(options.findingsMax);
-  const firstReading = lines()[Symbol.asyncIterator]();
-  let examined: ExaminedHeader;
-  let controls: ExportControls;
+  const opened = await openExport(lines(), trust, findings);
+  if ("code" in opened) return unreadableReport(opened, { kind: "export", ...pinOf(trust) });
+  const tally = await judgeLines(lines(), opened, findings, { rootAt: held?.size });
+  const isComparable = compareHeld(held, opened.examined.header.head, tally.root, findings);
+  return exportReport(opened.examined, { tally, isComparable }, findings);
+}
+
+/** What the reader trusts. */
+export interface Trust {
+  readonly pinned: Policy | null;
+  readonly allowSelfAsserted: boolean;
+}
+
+export function trustOf({ policy, allowSelfAsserted }: VerifyFileOptions): Trust {
+  return { pinned: policy === undefined ? null : parsePolicy(policy), allowSelfAsserted };
+}
+
+export function pinOf({ pinned, allowSelfAsserted }: Trust): { readonly pin: Pin; readonly policy: Policy | null } {
+  return { pin: pinned !== null ? "policy" : allowSelfAsserted ? "self-asserted" : "none", policy: pinned };
+}
+
+/** The checkpoint that a reader holds. Error: `malformed-config`. */
+export function heldOf(note: string | undefined): Checkpoint | null {
+  if (note === undefined) return null;
+  const held = headOfNote(note);
+  if (held === null) throw new MalformedError("malformed-config", "the checkpoint to compare with does not parse");
+  return held;
+}
+
+/** An export after its first reading. */
+export interface OpenedExport {
+  readonly examined: ExaminedHeader;
+  readonly controls: ExportControls;
+}
+
+/** First reading: header and control events; or the finding that ends verification (E1-E3). */
+export async function openExport(
+  lines: AsyncIterable<FileLine>,
+  trust: Trust,
+  findings: FindingList,
+): Promise<OpenedExport | Finding> {
+  const reading = lines[Symbol.asyncIterator]();
   try {
-    const first = await firstReading.next();
+    const first = await reading.next();
     const header = headerOf(first.done === true ? null : first.value);
-    if ("code" in header) {
-      const pin = pinned !== null ? "policy" : options.allowSelfAsserted ? "self-asserted" : "none";
-      return unreadableReport(header, { kind: "export", pin, policy: pinned });
-    }
-    examined = await examineHeader(header, { pinned, allowSelfAsserted: options.allowSelfAsserted }, findings);
-    controls = await readControls(restOf(firstReading), examined);
+    if ("code" in header) return header;
+    const examined = await examineHeader(header, trust, findings);
+    const controls = await readControls(restOf(reading), examined);
+    reportReplay(examined, controls, findings);
+    return { examined, controls };
   } finally {
-    await firstReading.return?.();
+    await reading.return?.();
   }
-  reportReplay(examined, controls, findings);
-  const entries = new ExportEntries(examined, controls, findings);
+}
+
+/** Second reading: every line. Error: `storage-io` if it is not what the first one read. */
+export async function judgeLines(
+  lines: AsyncIterable<FileLine>,
+  { examined, controls }: OpenedExport,
+  findings: FindingList,
+  watch: ExportWatch = {},
+): Promise<ExportTally> {
+  const entries = new ExportEntries(examined, controls, findings, watch);
   let isHeader = true;
-  for await (const line of lines()) {
+  for await (const line of lines) {
     if (isHeader) isHeader = false;
     else await entries.add(line);
   }
@@ -72,7 +124,34 @@ export async function verifyExport(
   if (tally.fingerprint !== controls.fingerprint) {
     throw new UnavailableError("storage-io", "export: the file changed while it was read");
   }
-  return reportOf(examined, tally, findings);
+  return tally;
+}
+
+/**
+ * Compares with the checkpoint that the reader holds: spec/verification.md 12. False if that cannot be done. `root`: that of the entries
+ * at its size, hex.
+ */
+export function compareHeld(
+  held: Checkpoint | null,
+  head: Checkpoint,
+  root: string | null,
+  findings: FindingList,
+): boolean {
+  if (held === null) return true;
+  const evidence = `held checkpoint of size ${held.size}`;
+  if (held.origin !== head.origin) {
+    const more = { expected: held.origin, found: head.origin, evidence };
+    findings.add("origin-mismatch", "the checkpoint that the reader holds is of another ledger", more);
+    return true;
+  }
+  const found = held.size === head.size ? encodeHex(head.root) : root;
+  if (found === null) return false;
+  const expected = encodeHex(held.root);
+  if (found !== expected) {
+    const message = `another history than that of the checkpoint of size ${held.size} that the reader holds`;
+    findings.add("expected-root", message, { expected, found, evidence });
+  }
+  return true;
 }
 
 async function* restOf<T>(iterator: AsyncIterator<T>): AsyncGenerator<T> {
@@ -80,7 +159,7 @@ async function* restOf<T>(iterator: AsyncIterator<T>): AsyncGenerator<T> {
 }
 
 /** E1-E3: the header, or the finding that ends verification. */
-function headerOf(line: FileLine | null): ExportHeader | { readonly code: FindingCode; readonly message: string } {
+function headerOf(line: FileLine | null): ExportHeader | Finding {
   try {
     const text = line === null || line.bytes.length >= RECEIPT_BYTES_MAX ? null : strictText(line.bytes);
     if (text === null) throw new MalformedError("malformed-export", "export: expected a line of UTF-8 text as header");
@@ -121,21 +200,38 @@ function reportReplay(examined: ExaminedHeader, controls: ExportControls, findin
   }
 }
 
-function reportOf(examined: ExaminedHeader, tally: ExportTally, findings: FindingList): VerifyReport {
+/** What was found in the lines. */
+export interface JudgedExport {
+  readonly tally: ExportTally;
+  /** What the reader holds could be compared, if there is anything. */
+  readonly isComparable: boolean;
+  /** Of a package. */
+  readonly anchors?: (AnchorExamination & { readonly requireAnchor: boolean }) | undefined;
+}
+
+export function exportReport(
+  examined: ExaminedHeader,
+  judged: JudgedExport,
+  findings: FindingList,
+  kind: "export" | "package" = "export",
+): VerifyReport {
   const { header, pin, policy, accepted } = examined;
+  const { tally, isComparable, anchors } = judged;
   const { selection, head } = header;
   const isWhole = isWholeExport(header);
-  const { open } = tally.membership;
-  const verdicts = withFindings(verdictsOf(examined, tally), findings);
+  const verdicts = withFindings(verdictsOf(examined, judged), findings);
   const established = [verdicts.integrity, verdicts.authenticity].every(({ status }) => status !== "notEstablished");
   const base = {
     ok: findings.isOk,
-    conclusive: isWhole && open === 0 && pin !== "none" && established,
-    requiredMissing: missingEvidence(policy, accepted),
+    conclusive: isWhole && tally.membership.open === 0 && isComparable && pin !== "none" && established,
+    requiredMissing: [
+      ...missingEvidence(policy, accepted),
+      ...(anchors?.requireAnchor === true && anchors.held.length === 0 ? ["anchor"] : []),
+    ],
   };
   const report: Omit<VerifyReport, "summary"> = {
     format: "tallystick/report/v1",
-    kind: "export",
+    kind,
     ...base,
     origin: head.origin,
     size: head.size,
@@ -161,7 +257,7 @@ function isPrefixExport({ selection }: ExportHeader): boolean {
 }
 
 /** The verdicts as they are if no finding fails them. */
-function verdictsOf(examined: ExaminedHeader, tally: ExportTally): Verdicts {
+function verdictsOf(examined: ExaminedHeader, { tally, isComparable }: JudgedExport): Verdicts {
   const { header, policy, accepted } = examined;
   const isFilter = header.selection.kind === "filter";
   return {
@@ -173,7 +269,7 @@ function verdictsOf(examined: ExaminedHeader, tally: ExportTally): Verdicts {
         : "indexes, links and times follow one another",
     ),
     authenticity: authenticityOf(examined, tally),
-    completeness: completenessOf(header, tally),
+    completeness: isComparable ? completenessOf(header, tally) : incomparable(completenessOf(header, tally)),
     independence: independenceOf(policy, accepted),
     time: timeOf(accepted),
   };
@@ -263,6 +359,12 @@ function completenessOf(header: ExportHeader, tally: ExportTally): Verdict {
   return verdict("pass", `no gap from genesis to the checkpoint of size ${header.head.size}`);
 }
 
+/** The reader holds a checkpoint of which nothing here tells. */
+function incomparable({ basis, unchecked }: Verdict): Verdict {
+  const held = "whether the checkpoint that the reader holds is of this history: it cannot be compared";
+  return verdict("notEstablished", basis, [...unchecked, held]);
+}
+
 function counted(count: number, one: string, many: string = `${one}s`): string {
   return `${count} ${count === 1 ? one : many}`;
 }
@@ -273,7 +375,7 @@ interface Examined {
 }
 
 function summaryOf(report: Omit<VerifyReport, "summary">, { header, tally }: Examined, findingsCount: number): string {
-  const what = `export of ${report.origin}`;
+  const what = `${report.kind === "package" ? "evidence package" : "export"} of ${report.origin}`;
   if (!report.ok) return `${what}: NOT intact: ${counted(findingsCount, "finding")}`;
   if (exitCodeOf({ ...report, summary: "" }) === 4) {
     return `${what}: consistent, but evidence that the policy asks for is missing: ${report.requiredMissing.join(", ")}`;

@@ -1,0 +1,151 @@
+import { strictText } from "#hash-platform";
+import { type AnchorExamination, examineAnchors, type RecordedAnchor, type ShownAnchor } from "./anchor-evidence.ts";
+import type { BitcoinHeader } from "./anchor-proof/bitcoin.ts";
+import type { Certificate } from "./anchor-proof/certificate.ts";
+import { headOfNote } from "./contradiction.ts";
+import type { AnchorPayload } from "./control-event.ts";
+import { concatBytes, decodeHex, encodeHex } from "./encoding.ts";
+import { leafHashHex, parseEntry } from "./entry.ts";
+import { examineBody } from "./entry-body.ts";
+import { isTallystickError } from "./errors.ts";
+import type { PackagedAnchor, RecordedEntry } from "./evidence-package.ts";
+import type { ExaminedHeader } from "./export-header.ts";
+import { verifyConsistency, verifyInclusion } from "./proof.ts";
+import type { Finding } from "./report.ts";
+
+/** The anchors in a package: spec/evidence-package.md K13. */
+
+export interface PackageAnchorsParts {
+  readonly anchors: readonly PackagedAnchor[];
+  /** Content of a member. */
+  readonly member: (name: string) => AsyncIterable<Uint8Array>;
+  readonly examined: ExaminedHeader;
+  readonly tsaRoots: readonly Certificate[];
+  readonly headers: readonly BitcoinHeader[];
+  /** Times of the lines of the selection. */
+  readonly timeAt: (index: number) => string | null;
+}
+
+/** Examines them one after another, with one at a time in memory. */
+export async function examinePackageAnchors(parts: PackageAnchorsParts): Promise<AnchorExamination> {
+  const { header, policy } = parts.examined;
+  const { head } = header;
+  const unproved: Finding[] = [];
+  const roots = new Map<number, string>();
+  const times = new Map<number, string>();
+  async function* proved(): AsyncGenerator<ShownAnchor> {
+    for (const anchor of parts.anchors) {
+      const note = await bytesOf(parts.member(anchor.note));
+      const proof = await bytesOf(parts.member(anchor.proof));
+      const recorded = anchor.recorded === null ? null : recordedAnchor(anchor, anchor.recorded, parts.examined);
+      if (recorded !== null && "code" in recorded) {
+        unproved.push(recorded);
+        continue;
+      }
+      const anchored = headOf(note);
+      // What is no checkpoint of this ledger is not looked for in its tree.
+      if (anchored !== null && anchored.origin === head.origin) {
+        const problem = placeProblem(anchored, anchor, head);
+        if (problem !== null) {
+          unproved.push(mismatch(anchor, problem, recorded?.anchor.index));
+          continue;
+        }
+        roots.set(anchored.size, encodeHex(anchored.root));
+      }
+      if (recorded !== null) times.set(recorded.anchor.index, recorded.time);
+      yield { kind: anchor.kind, note, proof, recorded: recorded?.anchor ?? null };
+    }
+  }
+  const examination = await examineAnchors(proved(), {
+    origin: head.origin,
+    policy: policy ?? (async () => null),
+    tsaRoots: parts.tsaRoots,
+    headers: parts.headers,
+    rootAt: (size) => roots.get(size) ?? null,
+    timeAt: (index) => times.get(index) ?? parts.timeAt(index),
+  });
+  return { ...examination, findings: [...unproved, ...examination.findings] };
+}
+
+/** Indexes of the entries whose times are held against the anchors. */
+export async function anchoredIndexes(
+  anchors: readonly PackagedAnchor[],
+  member: (name: string) => AsyncIterable<Uint8Array>,
+): Promise<number[]> {
+  const indexes: number[] = [];
+  for (const { note } of anchors) {
+    const anchored = headOf(await bytesOf(member(note)));
+    if (anchored !== null) indexes.push(anchored.size - 1);
+  }
+  return indexes;
+}
+
+async function bytesOf(pieces: AsyncIterable<Uint8Array>): Promise<Uint8Array> {
+  const parts: Uint8Array[] = [];
+  for await (const piece of pieces) parts.push(piece);
+  return concatBytes(...parts);
+}
+
+function headOf(note: Uint8Array): ReturnType<typeof headOfNote> {
+  const text = strictText(note);
+  return text === null ? null : headOfNote(text);
+}
+
+type Head = ExaminedHeader["header"]["head"];
+
+/** Why the anchored checkpoint is not shown to be one of the history of the package; null if it is. */
+function placeProblem(anchored: Head, { consistency }: PackagedAnchor, head: Head): string | null {
+  try {
+    verifyConsistency({
+      oldSize: anchored.size,
+      oldRoot: anchored.root,
+      newSize: head.size,
+      newRoot: head.root,
+      proof: consistency.map((hash) => decodeHex(hash, { code: "malformed-proof" })),
+    });
+    return null;
+  } catch (error) {
+    if (!isTallystickError(error)) throw error;
+    return `the anchored checkpoint of size ${anchored.size} is not shown to be of this history: ${error.message}`;
+  }
+}
+
+/** The event that recorded an anchor, and the time of its entry; a finding where it is not shown to be one of the ledger. */
+function recordedAnchor(
+  anchor: PackagedAnchor,
+  recorded: RecordedEntry,
+  { header }: ExaminedHeader,
+): { readonly anchor: RecordedAnchor; readonly time: string } | Finding {
+  const { head } = header;
+  let index: number | undefined;
+  try {
+    const entry = parseEntry(recorded.entry);
+    index = entry.index;
+    verifyInclusion({
+      leafHash: decodeHex(leafHashHex(recorded.entry), { code: "malformed-entry" }),
+      index,
+      size: head.size,
+      proof: recorded.inclusion.map((hash) => decodeHex(hash, { code: "malformed-proof" })),
+      root: head.root,
+    });
+    if (entry.scheme !== "control")
+      return mismatch(anchor, "the entry that is said to record it is no control event", index);
+    const { problems, control } = examineBody(entry, { kind: "whole", event: recorded.event, salt: recorded.salt });
+    const [problem] = problems;
+    if (problem !== undefined) return mismatch(anchor, problem.error.message, index);
+    if (control?.action !== "ledger.anchor")
+      return mismatch(anchor, "the entry that is said to record it is another event", index);
+    // The action says what the payload is.
+    const { kind, size, root, note, proof } = control.payload as AnchorPayload;
+    if (kind !== anchor.kind) return mismatch(anchor, `its event records the kind ${JSON.stringify(kind)}`, index);
+    return { anchor: { index, size, root, note, proof }, time: entry.time };
+  } catch (error) {
+    if (!isTallystickError(error)) throw error;
+    return mismatch(anchor, `the entry that is said to record it: ${error.message}`, index);
+  }
+}
+
+function mismatch({ note, proof }: PackagedAnchor, problem: string, index: number | undefined): Finding {
+  const message = `${proof}: ${problem}`;
+  return { code: "anchor-mismatch", message, ...(index === undefined ? {} : { index }), evidence: note };
+}
