@@ -24,6 +24,7 @@ export {
   authorMessage,
   verifyAuthorSignatures,
 } from "./author-signature.ts";
+export { type ByteSource, bytesSource } from "./byte-source.ts";
 export {
   canonicalize,
   compareNames,
@@ -179,5 +180,6 @@ export {
 } from "./timeline.ts";
 export { formatTlogProof, parseTlogProof, type TlogProof, verifyTlogProof } from "./tlog-proof.ts";
 export { type VerifyExportOptions, type VerifyFileOptions, verifyExport } from "./verify-export.ts";
+export { type VerifyPackageOptions, verifyPackage } from "./verify-package.ts";
 export { type PublishedVerification, type VerifyPublishedOptions, verifyPublished } from "./verify-published.ts";
 export { reportReceipt } from "./verify-receipt.ts";

@@ -24,6 +24,7 @@ import { FindingList } from "./finding-list.ts";
 import { RECEIPT_BYTES_MAX } from "./limits.ts";
 import { type Policy, parsePolicy } from "./policy.ts";
 import { exitCodeOf, type Finding, type Pin, type Verdict, type VerifyReport } from "./report.ts";
+import { type Timeline, timelineOf } from "./timeline.ts";
 
 export interface VerifyFileOptions {
   /** Text of the policy that the reader pins. */
@@ -219,7 +220,14 @@ export function exportReport(
   const { tally, isComparable, anchors } = judged;
   const { selection, head } = header;
   const isWhole = isWholeExport(header);
-  const verdicts = withFindings(verdictsOf(examined, judged), findings);
+  const witnessed = timelineOfCheckpoint(accepted);
+  const timeline =
+    anchors === undefined
+      ? witnessed
+      : timelineOf([...witnessed.notAfter, ...anchors.notAfter], [...witnessed.notBefore, ...anchors.notBefore]);
+  const unfailed = verdictsOf(examined, judged);
+  const time = anchors === undefined ? unfailed.time : timeOfAnchored(timeline, { pin, size: head.size, anchors });
+  const verdicts = withFindings({ ...unfailed, time }, findings);
   const established = [verdicts.integrity, verdicts.authenticity].every(({ status }) => status !== "notEstablished");
   const base = {
     ok: findings.isOk,
@@ -239,7 +247,7 @@ export function exportReport(
     range: isWhole ? null : [selection.first, selection.last],
     pin,
     verdicts,
-    timeline: timelineOfCheckpoint(accepted),
+    timeline,
     findings: findings.findings,
     findingsOmitted: findings.omitted,
     erased: { entries: tally.erasedEntries, fields: tally.erasedFields },
@@ -357,6 +365,27 @@ function completenessOf(header: ExportHeader, tally: ExportTally): Verdict {
     return verdict("pass", basis, [noCounters]);
   }
   return verdict("pass", `no gap from genesis to the checkpoint of size ${header.head.size}`);
+}
+
+/** By the row that covers the most: since when that much existed, and on whose word. */
+function timeOfAnchored(
+  { notAfter, notBefore }: Timeline,
+  { pin, size, anchors }: { readonly pin: Pin; readonly size: number; readonly anchors: AnchorExamination },
+): Verdict {
+  const widest = notAfter.at(-1);
+  const { unchecked } = anchors;
+  if (widest === undefined)
+    return verdict(
+      "notEstablished",
+      "no time from outside: those of the entries are the claim of the ledger",
+      unchecked,
+    );
+  const which = widest.size >= size ? "all of it" : `entries up to ${widest.size - 1}`;
+  const latest = notBefore.at(-1);
+  const after = latest === undefined ? "" : `; those from ${latest.index} on were written after ${latest.time}`;
+  const basis = `${which} existed at ${widest.time}, by ${widest.source}${after}`;
+  if (pin === "none") return verdict("notEstablished", `${basis}; but no key is pinned`, unchecked);
+  return verdict("pass", basis, unchecked);
 }
 
 /** The reader holds a checkpoint of which nothing here tells. */
