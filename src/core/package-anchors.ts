@@ -47,7 +47,7 @@ export async function examinePackageAnchors(parts: PackageAnchorsParts): Promise
       if (anchored !== null && anchored.origin === head.origin) {
         const problem = placeProblem(anchored, anchor, head);
         if (problem !== null) {
-          unproved.push(mismatch(anchor, problem, recorded?.anchor.index));
+          unproved.push(mismatch(anchor, problem));
           continue;
         }
         roots.set(anchored.size, encodeHex(anchored.root));
@@ -64,7 +64,7 @@ export async function examinePackageAnchors(parts: PackageAnchorsParts): Promise
     rootAt: (size) => roots.get(size) ?? null,
     timeAt: (index) => times.get(index) ?? parts.timeAt(index),
   });
-  return { ...examination, findings: [...unproved, ...examination.findings] };
+  return { ...examination, findings: [...unproved, ...examination.findings.map(withoutIndex)] };
 }
 
 /** Indexes of the entries whose times are held against the anchors. */
@@ -117,10 +117,9 @@ function recordedAnchor(
   { header }: ExaminedHeader,
 ): { readonly anchor: RecordedAnchor; readonly time: string } | Finding {
   const { head } = header;
-  let index: number | undefined;
   try {
     const entry = parseEntry(recorded.entry);
-    index = entry.index;
+    const { index } = entry;
     verifyInclusion({
       leafHash: decodeHex(leafHashHex(recorded.entry), { code: "malformed-entry" }),
       index,
@@ -128,24 +127,28 @@ function recordedAnchor(
       proof: recorded.inclusion.map((hash) => decodeHex(hash, { code: "malformed-proof" })),
       root: head.root,
     });
-    if (entry.scheme !== "control")
-      return mismatch(anchor, "the entry that is said to record it is no control event", index);
+    if (entry.scheme !== "control") return mismatch(anchor, "the entry that is said to record it is no control event");
     const { problems, control } = examineBody(entry, { kind: "whole", event: recorded.event, salt: recorded.salt });
     const [problem] = problems;
-    if (problem !== undefined) return mismatch(anchor, problem.error.message, index);
+    if (problem !== undefined) return mismatch(anchor, problem.error.message);
     if (control?.action !== "ledger.anchor")
-      return mismatch(anchor, "the entry that is said to record it is another event", index);
+      return mismatch(anchor, "the entry that is said to record it is another event");
     // The action says what the payload is.
     const { kind, size, root, note, proof } = control.payload as AnchorPayload;
-    if (kind !== anchor.kind) return mismatch(anchor, `its event records the kind ${JSON.stringify(kind)}`, index);
+    if (kind !== anchor.kind) return mismatch(anchor, `its event records the kind ${JSON.stringify(kind)}`);
     return { anchor: { index, size, root, note, proof }, time: entry.time };
   } catch (error) {
     if (!isTallystickError(error)) throw error;
-    return mismatch(anchor, `the entry that is said to record it: ${error.message}`, index);
+    return mismatch(anchor, `the entry that is said to record it: ${error.message}`);
   }
 }
 
-function mismatch({ note, proof }: PackagedAnchor, problem: string, index: number | undefined): Finding {
-  const message = `${proof}: ${problem}`;
-  return { code: "anchor-mismatch", message, ...(index === undefined ? {} : { index }), evidence: note };
+function mismatch({ proof }: PackagedAnchor, problem: string): Finding {
+  return { code: "anchor-mismatch", message: `${proof}: ${problem}`, evidence: proof };
+}
+
+/** What is wrong with an anchor is about no entry of the selection; what is wrong with a time is. */
+function withoutIndex(finding: Finding): Finding {
+  const { index: _index, ...rest } = finding;
+  return finding.code.startsWith("anchor-") ? rest : finding;
 }

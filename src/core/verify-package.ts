@@ -51,23 +51,21 @@ export async function verifyPackage(source: ByteSource, options: VerifyPackageOp
   const held = heldOf(options.expect);
   const findings = new FindingList(options.findingsMax);
   let opened: OpenedExport | Finding | null = null;
-  let refusal: unknown = null;
   let content: PackageContent;
   try {
     content = await readPackage(source, async (pieces) => {
       try {
         opened = await openExport(splitLines(pieces), trust, findings);
       } catch (error) {
-        // An export of a newer version, in a package that is not known to be whole yet.
+        // A package of this version holds an export of this version.
         if (!isTallystickError(error) || error.code !== "newer-format") throw error;
-        refusal = error;
+        opened = { code: "file-malformed", message: error.message };
       }
     });
   } catch (error) {
     if (!(error instanceof PackageError)) throw error;
     return unreadableReport(error.finding, { kind: "package", ...pinOf(trust) });
   }
-  if (refusal !== null) throw refusal;
   return judgePackage(content, { opened: opened as OpenedExport | Finding | null, trust, held, findings, options });
 }
 

@@ -131,6 +131,8 @@ function readCentralHeader(bytes: Uint8Array): ZipEntry {
   if (numbers.method !== STORED && numbers.method !== DEFLATED) {
     throw new ZipError("zip-method", `expected method ${STORED} or ${DEFLATED}, got ${numbers.method}`);
   }
+  if (numbers.method === STORED && numbers.packed !== numbers.size)
+    throw new ZipError("zip-method", `a stored member has ${numbers.packed} bytes for ${numbers.size}`);
   if (nameBytes < 1 || nameBytes > ZIP_NAME_BYTES_MAX) {
     throw new ZipError("zip-name", `expected a name of 1 to ${ZIP_NAME_BYTES_MAX} bytes, got ${nameBytes}`);
   }
