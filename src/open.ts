@@ -27,7 +27,7 @@ import {
 import type { Anchor } from "./ledger/anchor.ts";
 import type { Archive } from "./ledger/archive.ts";
 import { type Clock, systemClock } from "./ledger/clock.ts";
-import { loadState } from "./ledger/control-log.ts";
+import { loadState, originOf } from "./ledger/control-log.ts";
 import { contradictionOf } from "./ledger/evidence.ts";
 import { genesisBatch, genesisLeafOf, randomHex, vkeyOf } from "./ledger/genesis.ts";
 import { LedgerEngine, type LedgerParts } from "./ledger/ledger.ts";
@@ -519,17 +519,19 @@ function replaced(
 
 /**
  * Rebuilds everything that is derived from the committed entries: tiles, filters, ids, the list of control events. Takes no key,
- * and works on a ledger that cannot be opened because of what is damaged there. Returns how many entries it has. Errors:
+ * and works on a ledger that cannot be opened because of what is damaged there. Returns how many entries it has, and its origin as the
+ * genesis says (null where that does not open). Errors:
  * `not-found`, `malformed-*` and `invariant-broken` where the entries themselves are damaged, `storage-*`.
  */
 export async function reindex(
   location: string | URL,
   options: Pick<OpenOptions, "driver" | "allowNetworkFileSystem"> = {},
-): Promise<{ readonly entries: number }> {
+): Promise<{ readonly origin: string | null; readonly entries: number }> {
   const { openSqliteStorage } = await import("./storage/sqlite.ts");
   const storage = await openSqliteStorage(pathOf(location), options);
   try {
-    return { entries: await reindexLedger(storage) };
+    const entries = await reindexLedger(storage);
+    return { origin: await originOf(storage), entries };
   } finally {
     await storage.close();
   }

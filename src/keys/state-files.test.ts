@@ -1,8 +1,16 @@
-import { mkdtempSync, readdirSync, rmSync } from "node:fs";
+import { mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { readNewest, readText, withStateErrors, writeNewest, writeNewText, writeText } from "./state-files.ts";
+import {
+  listNames,
+  readNewest,
+  readText,
+  withStateErrors,
+  writeNewest,
+  writeNewText,
+  writeText,
+} from "./state-files.ts";
 
 let folder: string;
 beforeEach(() => {
@@ -33,6 +41,18 @@ describe("state files", () => {
       );
     });
   }
+
+  it("say what is wrong where a file stands in place of a folder", () => {
+    const path = join(folder, "ledgers");
+    expect(listNames(path)).toEqual([]);
+    writeFileSync(path, "");
+    expect(() => withStateErrors(folder, () => listNames(path))).toThrow(
+      expect.objectContaining({
+        code: "storage-io",
+        message: `${path}: expected a folder, there is something else; move it away`,
+      }),
+    );
+  });
 
   it("let errors that are not the file system's pass", () => {
     const error = new RangeError("mine");

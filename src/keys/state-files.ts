@@ -64,6 +64,11 @@ export function listNames(folder: string): readonly string[] {
       .sort();
   } catch (error) {
     if (codeOf(error) === "ENOENT") return [];
+    if (codeOf(error) === "ENOTDIR")
+      throw new UnavailableError("storage-io", `${folder}: expected a folder, there is something else; move it away`, {
+        cause: error,
+        details: { path: folder },
+      });
     throw error;
   }
 }

@@ -26,6 +26,8 @@ export interface BootResult {
   readonly latest: SignedCheckpoint | null;
   /** Why this machine must not sign for the ledger; null when it may. */
   readonly problem: TallystickError | null;
+  /** The problem is that the lock store cannot be reached: it may be gone at the next attempt. */
+  readonly mayPass?: boolean;
 }
 
 /**
@@ -56,7 +58,8 @@ export async function bootCheck(parts: BootParts): Promise<BootResult> {
     if (isTallystickError(error)) return error as TallystickError;
     throw error;
   });
-  if (record instanceof Error) return { latest: copy ?? null, problem: record };
+  if (record instanceof Error)
+    return { latest: copy ?? null, problem: record, mayPass: record instanceof UnavailableError };
   if (record === undefined) {
     const problem = new UnavailableError("lock-store-lost", `the lock store has no record of ${origin}`);
     return { latest: copy ?? null, problem };

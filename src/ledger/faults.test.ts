@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { parseCheckpoint } from "../core/checkpoint.ts";
-import { isTallystickError } from "../core/errors.ts";
+import { isTallystickError, UnavailableError } from "../core/errors.ts";
 import type { Event } from "../core/event.ts";
 import { parseNote } from "../core/note.ts";
 import { exitCodeOf } from "../core/report.ts";
@@ -266,5 +266,77 @@ describe("a storage that hangs", () => {
     expect((await late).index).toBe(6);
     await expect(given).rejects.toThrow("enough");
     expect(ledger.size).toBe(7);
+  });
+});
+
+describe("a lock store that cannot be reached at open", () => {
+  /** Fails as often as it is told to, from `down` on. */
+  function flaky(inner: LockStore): LockStore & { down: number } {
+    const store = {
+      ...inner,
+      down: 0,
+      fetch: async (origin: string) => {
+        if (store.down-- > 0) throw new UnavailableError("storage-io", "injected: the lock store is away");
+        return inner.fetch(origin);
+      },
+    };
+    return store;
+  }
+
+  /** Lets time pass, and everything happen that it sets off. */
+  async function pass(ms: number): Promise<void> {
+    clock.advance(ms);
+    for (let i = 0; i < 20; i++) await new Promise((resolve) => setImmediate(resolve));
+  }
+
+  it("is asked again, and once it answers the handle appends and signs", async () => {
+    const { storage, lockStore } = await newWorld();
+    const before = await start(storage, lockStore);
+    await before.append({ action: "fault.before" });
+    await before.checkpoint();
+    const away = flaky(lockStore);
+    away.down = 3;
+    const ledger = await start(storage, away);
+    expect(ledger.appendProblem?.code).toBe("storage-io");
+    await expect(ledger.append({ action: "fault.away" })).rejects.toMatchObject({ code: "storage-io" });
+    await pass(1_000);
+    expect(ledger.appendProblem?.code).toBe("storage-io");
+    for (let i = 0; i < 2; i++) await pass(1_000);
+    expect(ledger.appendProblem).toBeNull();
+    const { index } = await ledger.append({ action: "fault.back" });
+    expect(parseCheckpoint(parseNote(await ledger.checkpoint()).text).size).toBe(index + 1);
+    expect((await lockStore.fetch(ORIGIN))?.note).toContain(`\n${index + 1}\n`);
+  });
+
+  it("says what is wrong when it answers that the ledger was rolled back, and is asked no more", async () => {
+    const { storage, lockStore } = await newWorld();
+    const before = await start(storage, lockStore);
+    await before.append({ action: "fault.before" });
+    const note = await before.checkpoint();
+    const away = flaky({
+      ...lockStore,
+      fetch: async (origin) => ({ ...(await lockStore.fetch(origin))!, note: note.replace("\n2\n", "\n9\n") }),
+    });
+    away.down = 1;
+    const ledger = await start(storage, away);
+    expect(ledger.appendProblem?.code).toBe("storage-io");
+    await pass(1_000);
+    expect(ledger.appendProblem?.code).toBe("rolled-back");
+    away.down = 1;
+    await pass(5_000);
+    expect(away.down).toBe(1);
+    await expect(ledger.append({ action: "fault.after" })).rejects.toMatchObject({ code: "rolled-back" });
+  });
+
+  it("is not asked after the handle was closed", async () => {
+    const { storage, lockStore } = await newWorld();
+    await (await start(storage, lockStore)).checkpoint();
+    const away = flaky(lockStore);
+    away.down = 9;
+    const ledger = await start(storage, away);
+    await ledger.close();
+    const { down } = away;
+    await pass(9_000);
+    expect(away.down).toBe(down);
   });
 });

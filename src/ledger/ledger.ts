@@ -97,6 +97,9 @@ export interface LedgerParts {
   readonly verifyRanges?: VerifyLedgerOptions["runRange"];
 }
 
+/** Until an unreachable lock store is asked again. */
+const BOOT_AGAIN_MS = 1_000;
+
 /**
  * An open ledger. Many may be open on one store, in one process or several; each sees all entries. Every method rejects
  * with `closed` after `close`.
@@ -113,6 +116,8 @@ export class LedgerEngine {
   private readonly genesisLeaf: string;
   private loaded: LoadedState;
   private problem: TallystickError | null;
+  private cancelBoot: (() => void) | null = null;
+  private booting: Promise<void> | null = null;
   private closing: Promise<void> | null = null;
   private cancelPurge: (() => void) | null = null;
   /** Key management: rotation, revocation, author keys, rules, holds. */
@@ -197,13 +202,12 @@ export class LedgerEngine {
     const loaded = await loadState(parts.storage);
     const { state } = loaded;
     const edge = await RightEdge.load(parts.storage);
-    const lastSeen = await parts.readerState?.lastSeen(state.genesis.origin);
     let problem = parts.problem;
     let latest: Checkpointer["latest"] = null;
+    let mayPass = false;
     try {
-      const published = await readPublished(parts.published);
-      const { storage, lockStore } = parts;
-      const boot = await bootCheck({ storage, lockStore, edge, state, lastSeen, published });
+      const boot = await checkBoot(parts, { edge, state });
+      mayPass = problem === null && boot.mayPass === true;
       problem ??= boot.problem;
       latest = boot.latest;
     } catch (error) {
@@ -213,16 +217,46 @@ export class LedgerEngine {
     }
     const ledger = new LedgerEngine(parts, { ...loaded, edge, problem });
     ledger.checkpointer.latest = latest;
-    if (problem === null) {
-      // A crash after the lock store and before the copy: without it readers of the file alone would miss this checkpoint.
-      if (latest !== null) await restoreCopy(parts.storage, latest);
-      await ledger.openWitnessing();
-      if (latest === null || latest.size < edge.size) ledger.checkpointer.schedule();
-      await ledger.finishPurge();
-      ledger.indexer.schedule();
-      ledger.anchoring.schedule();
-    } else await ledger.openWitnessing();
+    if (problem === null) await ledger.begin();
+    else await ledger.openWitnessing();
+    if (mayPass) ledger.scheduleBootAgain();
     return ledger;
+  }
+
+  /** What follows a boot check that found nothing wrong. */
+  private async begin(): Promise<void> {
+    const { latest } = this.checkpointer;
+    // A crash after the lock store and before the copy: without it readers of the file alone would miss this checkpoint.
+    if (latest !== null) await restoreCopy(this.parts.storage, latest);
+    await this.openWitnessing();
+    if (latest === null || latest.size < this.size) this.checkpointer.schedule();
+    await this.finishPurge();
+    this.indexer.schedule();
+    this.anchoring.schedule();
+  }
+
+  /** A lock store that could not be reached at open is asked again, until it answers or says what is wrong. */
+  private scheduleBootAgain(): void {
+    this.cancelBoot = this.parts.clock.after(BOOT_AGAIN_MS, () => {
+      this.booting = this.bootAgain().catch((error: unknown) => {
+        if (!isTallystickError(error)) throw error;
+        // Rolled back, forked: as it would have been at open, but this handle is open already.
+        this.problem = error as TallystickError;
+        if (error instanceof UnavailableError) this.scheduleBootAgain();
+      });
+    });
+  }
+
+  private async bootAgain(): Promise<void> {
+    if (this.closing !== null) return;
+    await this.refresh();
+    const boot = await checkBoot(this.parts, { edge: this.sequencer.edge, state: this.ledgerState });
+    this.problem = boot.problem;
+    if (boot.mayPass === true) this.scheduleBootAgain();
+    if (boot.problem !== null || this.closing !== null) return;
+    this.checkpointer.latest = boot.latest;
+    for (const signer of this.parts.signers) this.checkpointer.addSigner(signer);
+    await this.begin();
   }
 
   /** Entries in the ledger, as this handle last saw it. */
@@ -244,7 +278,7 @@ export class LedgerEngine {
     return this.genesisLeaf;
   }
 
-  /** Why this handle cannot append (lost key, lost lock store, read-only), or null. */
+  /** Why this handle cannot append (lost key, lost or unreachable lock store, read-only), or null. One that was unreachable is asked again. */
   get appendProblem(): TallystickError | null {
     return this.problem;
   }
@@ -664,6 +698,7 @@ export class LedgerEngine {
   /** Lets go of everything without signing anything: for an opening that turned out wrong. The caller closes the store. */
   async abandon(): Promise<void> {
     this.closing ??= Promise.resolve();
+    this.cancelBoot?.();
     this.cancelPurge?.();
     this.indexer.stop();
     await this.anchoring.stop();
@@ -676,6 +711,8 @@ export class LedgerEngine {
   }
 
   private async shutDown(): Promise<void> {
+    this.cancelBoot?.();
+    await this.booting;
     // First: what it records is signed below.
     await this.anchoring.stop();
     await this.sequencer.drain();
@@ -944,6 +981,15 @@ async function restoreCopy(storage: LedgerStorage, latest: SignedCheckpoint): Pr
 }
 
 /** The published note, if the archive has one. */
+/** The boot check with all that these parts know. */
+async function checkBoot(
+  { storage, lockStore, readerState, published }: LedgerParts,
+  ledger: { readonly edge: RightEdge; readonly state: LedgerState },
+): ReturnType<typeof bootCheck> {
+  const lastSeen = await readerState?.lastSeen(ledger.state.genesis.origin);
+  return bootCheck({ storage, lockStore, ...ledger, lastSeen, published: await readPublished(published) });
+}
+
 async function readPublished(archive: Archive | undefined): Promise<string | undefined> {
   const bytes = await archive?.get(CHECKPOINT_PATH, { bytesMax: NOTE_BYTES_MAX });
   return bytes === undefined ? undefined : decodeUtf8(bytes, "malformed-note");

@@ -131,6 +131,35 @@ describe("what the answer rests on", () => {
     expect(stateOf(fresh).lastSeen(ORIGIN)).toBeUndefined();
   });
 
+  it("of a ledger that grows meanwhile it remembers only what it verified", async () => {
+    const place = copyPlace(world.place);
+    const grown = copyPlace(world.place);
+    const ledger = await openAt(grown, { signer: LOG_KEY });
+    await ledger.append(login(99));
+    await ledger.close();
+    const reader = newPlace().state;
+    stateOf({ ...place, state: reader }).writePolicy(ORIGIN, policy);
+    let isGrown = false;
+    // Another process appends and signs, right after the last entry was read.
+    const onProgress = (): void => {
+      if (isGrown) return;
+      isGrown = true;
+      const db = new driver(place.path, { readonly: false, fileMustExist: true, timeout: 5_000 });
+      db.exec(`ATTACH '${grown.path}' AS grown`);
+      for (const table of ["entries", "checkpoints"])
+        db.exec(`INSERT INTO main.${table} SELECT * FROM grown.${table} WHERE true ON CONFLICT DO NOTHING`);
+      db.close();
+    };
+    expect(await verify(place.path, { state: reader, driver, remember: true, onProgress })).toMatchObject({
+      ok: true,
+      size: AT.size,
+    });
+    expect(stateOf({ ...place, state: reader }).lastSeen(ORIGIN)).toBe(world.held.last);
+    const { size } = await verify(place.path, { state: reader, driver, remember: true });
+    expect(size).toBe(AT.size + 1);
+    expect(stateOf({ ...place, state: reader }).lastSeen(ORIGIN)).toContain(`\n${AT.size + 1}\n`);
+  });
+
   it("a policy that does not parse is refused before anything is said", async () => {
     expect(await codeOf(verifyAt(world.place.path, { policy: "quorum none\n" }))).toBe("malformed-policy");
   });

@@ -16,7 +16,8 @@ export async function run(
   const { out, signal } = context;
   const { first, ...narrowing } = options;
   return withLedger(context, location, { mode: "read" }, async (ledger) => {
-    // An idle ledger writes nothing that would tell a reader's end: look for it.
+    // A socket tells that its reader is gone. A pipe does only when something is written: Node cannot poll it, so `follow | head`
+    // on an idle ledger ends at the next entry.
     const gone = new AbortController();
     process.stdout.once("error", () => gone.abort());
     process.stdout.once("close", () => gone.abort());

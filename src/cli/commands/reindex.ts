@@ -10,8 +10,8 @@ import { counted } from "../terminal-text.ts";
 export async function run(context: Context, positionals: readonly string[]): Promise<ExitCode> {
   const [location = ""] = ledgerAnd(positionals);
   const { out } = context;
-  const { entries } = await reindex(location);
-  await out.object("reindexed", { entries });
+  const { origin, entries } = await reindex(location);
+  await out.object("reindexed", { origin, entries });
   await out.line(`${out.style.green("✓")} rebuilt the derived data of ${counted(entries, "entry", "entries")}`);
   return EXIT.ok;
 }
