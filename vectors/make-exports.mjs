@@ -400,6 +400,7 @@ rule("a rotation", [genesis(), login("evt-1"), rotate(log, log2), login("evt-3")
 rule("a rotation, keys bounded by size", [genesis(), login("evt-1"), rotate(log, log2), login("evt-3")], [], { name: "keys by size", signers: [log2] });
 rule("a checkpoint by the key that was rotated away, bounded by size", [genesis(), login("evt-1"), rotate(log, log2), login("evt-3")], ["checkpoint-signature"], { name: "keys by size", signers: [log] });
 rule("a rotation that the old key did not sign", [genesis(), rotate(log, log2, [log2])], [["key-event-invalid", 1]]);
+rule("a rotation that the old key did not sign, nothing pinned", [genesis(), rotate(log, log2, [log2])], [], { name: null });
 rule("a rotation that the new key did not sign", [genesis(), rotate(log, log2, [log])], [["key-event-invalid", 1]]);
 rule("a rotation of a key that is not in force", [genesis(), rotate(log2, log3)], [["key-event-invalid", 1]]);
 rule("a rotation twice", [genesis(), rotate(log, log2), rotate(log, log3)], [["key-event-invalid", 2]]);
