@@ -71,6 +71,7 @@ export interface Job {
   /** PEM certificates, and a file of headers, that the reader pins. */
   readonly roots?: string;
   readonly headers?: string;
+  readonly requireAnchor?: boolean;
 }
 
 export interface Answer {
@@ -101,7 +102,7 @@ async function verifyInPage(batch: readonly (Omit<Job, "file"> & { readonly file
   const { verify } = (globalThis as unknown as { tallystick: { verify(job: object): Promise<Result> } }).tallystick;
   const bytes = (text: string | undefined | null) => (text == null ? null : new TextEncoder().encode(text));
   const answers: Answer[] = [];
-  for (const { file, policy, selfAsserted, held, roots, headers } of batch) {
+  for (const { file, policy, selfAsserted, held, roots, headers, requireAnchor } of batch) {
     const content = Uint8Array.from(atob(file), (character) => character.charCodeAt(0));
     const result = await verify({
       evidence: new Blob([content]),
@@ -110,6 +111,7 @@ async function verifyInPage(batch: readonly (Omit<Job, "file"> & { readonly file
       held: bytes(held),
       roots: bytes(roots),
       headers: bytes(headers),
+      requireAnchor: requireAnchor === true,
     });
     const verdicts = Object.entries(result.report?.verdicts ?? {}).map(([name, { status }]) => [name, status]);
     answers.push({
