@@ -2,6 +2,7 @@
 export type { Witness, WitnessAnswer, WitnessRequest } from "../ledger/witness.ts";
 export { type HttpWitnessOptions, httpWitness } from "./client.ts";
 export { parseWitnessConfig, type WitnessConfig } from "./config.ts";
+export { contradictionOf } from "./evidence.ts";
 export { type ListenOptions, listenWitness, type WitnessListener } from "./listen.ts";
 export { createWitness, type WitnessServer, type WitnessServerOptions } from "./server.ts";
 export {

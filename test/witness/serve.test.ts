@@ -1,10 +1,19 @@
-import { existsSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { Agent, request } from "node:http";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
-import { formatVerifierKey, parseNote, parseVerifierKey, verifyNote } from "../../src/core/note.ts";
+import { formatCheckpoint, parseCheckpoint } from "../../src/core/checkpoint.ts";
+import { verifyContradiction } from "../../src/core/contradiction.ts";
+import {
+  formatNote,
+  formatVerifierKey,
+  parseNote,
+  parseVerifierKey,
+  signNote,
+  verifyNote,
+} from "../../src/core/note.ts";
 import { parsePolicy } from "../../src/core/policy.ts";
-import { generateLogKey } from "../../src/keys/index.ts";
+import { generateLogKey, logSignerFromPem, openState } from "../../src/keys/index.ts";
 import { makePlace, type Place, type Ran, tallystick } from "../cli/program.ts";
 import { WitnessProcess } from "./witness-process.ts";
 
@@ -90,6 +99,29 @@ describe("witness serve", () => {
     w.configure({ logs: { [ORIGIN]: log }, database: "copy.sqlite", archive: "rolled-archive.sqlite" });
     await w.start();
     expect(w.started?.logs[0]?.size).toBe(1);
+  });
+
+  it("writes two heads of one size to a file that proves it, at once and at the next start", async () => {
+    mkdirSync(join(place.dir, "proof"));
+    const w = await witness("proof", { database: "proof/w.sqlite" }).start();
+    const note = (await run("checkpoint", "a.db")).stdout;
+    const post = (body: string): Promise<Response> => fetch(`${w.url}/add-checkpoint`, { method: "POST", body });
+    await post(`old 0\n\n${note}`);
+    const { size, root } = parseCheckpoint(parseNote(note).text);
+    const signer = logSignerFromPem(openState({ dir: join(place.dir, "state") }).readKey(ORIGIN) ?? "");
+    const text = formatCheckpoint({ origin: ORIGIN, size, root: root.map((byte) => byte ^ 1) });
+    const fork = formatNote(text, [await signNote(text, ORIGIN, signer)]);
+    expect((await post(`old ${size}\n\n${fork}`)).status).toBe(422);
+    const folder = join(place.dir, "proof", "evidence");
+    const policy = parsePolicy((await run("policy", "a.db")).stdout);
+    const proofs = async (): Promise<object[]> =>
+      Promise.all(readdirSync(folder).map((file) => verifyContradiction(readFileSync(join(folder, file)), policy)));
+    expect(await proofs()).toMatchObject([{ kind: "forked", held: { size }, shown: { size } }]);
+    await w.stop();
+    rmSync(folder, { recursive: true });
+    await w.start();
+    expect(w.started?.evidence).toBe(1);
+    expect(await proofs()).toHaveLength(1);
   });
 
   it.each([

@@ -1,8 +1,9 @@
-import { readFileSync } from "node:fs";
+import { CONTRADICTION_BYTES_MAX } from "../../core/contradiction.ts";
 import { vkeyOf } from "../../ledger/genesis.ts";
 import { recover } from "../../open.ts";
 import { type Context, ledgerAnd, stateOf, withLedger } from "../context.ts";
 import { EXIT, type ExitCode } from "../exit-codes.ts";
+import { readInput } from "../files.ts";
 import { keepKey } from "../kept-keys.ts";
 import { updateKeptPolicy } from "../kept-policy.ts";
 import { type KeyOptions, logKeyFromFile } from "../key-files.ts";
@@ -27,9 +28,10 @@ export async function run(
   const signer = logKeyFromFile(context, options.key, options);
   const state = stateOf(context);
   const origin = await withLedger(context, location, { mode: "read" }, async (ledger) => ledger.origin);
+  const evidence =
+    options.evidence === undefined ? {} : { evidence: await readInput(options.evidence, CONTRADICTION_BYTES_MAX) };
   // Kept first: a crash must not leave a ledger that only a forgotten file can sign.
   const keptAs = options.keepKey === false ? null : keepKey(state, origin, signer);
-  const evidence = options.evidence === undefined ? {} : { evidence: readFileSync(options.evidence, "utf8") };
   const { index, lost } = await recover(location, { signer, reason: options.reason, state: state.dir, ...evidence });
   await withLedger(context, location, { mode: "read" }, async (ledger) => updateKeptPolicy(state, ledger));
   const vkey = vkeyOf(origin, signer);

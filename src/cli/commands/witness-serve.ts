@@ -1,14 +1,17 @@
-import { dirname, resolve } from "node:path";
+import { mkdirSync, writeFileSync } from "node:fs";
+import { dirname, join, resolve } from "node:path";
+import { formatContradiction } from "../../core/contradiction.ts";
 import { encodeHex, encodeUtf8 } from "../../core/encoding.ts";
 import { MalformedError, UnavailableError } from "../../core/errors.ts";
-import { sha256 } from "../../core/hash.ts";
+import { sha256, sha256Hex } from "../../core/hash.ts";
 import { formatVerifierKey } from "../../core/note.ts";
 import type { Signer } from "../../keys/index.ts";
 import { loadSqliteDriver } from "../../storage/sqlite-driver.ts";
 import { CONFIG_BYTES_MAX, parseListen, parseWitnessConfig, type WitnessConfig } from "../../witness/config.ts";
+import { contradictionOf } from "../../witness/evidence.ts";
 import { listenWitness, type WitnessListener } from "../../witness/listen.ts";
 import { createWitness } from "../../witness/server.ts";
-import { sqliteWitnessStore, type WitnessStore } from "../../witness/witness-store.ts";
+import { sqliteWitnessStore, type WitnessEvidence, type WitnessStore } from "../../witness/witness-store.ts";
 import type { Context } from "../context.ts";
 import { EXIT, type ExitCode } from "../exit-codes.ts";
 import { UsageError } from "../failure.ts";
@@ -44,7 +47,10 @@ export async function run(
     ...(archive === null ? {} : { archivePath: archive }),
   });
   try {
-    const listener = await start(context, { config, signers, store, place });
+    const evidence = join(dirname(database), "evidence");
+    for (const origin of config.logs.keys())
+      for (const kept of store.evidence(origin)) writeEvidence(context, evidence, kept);
+    const listener = await start(context, { config, signers, store, place, evidence });
     try {
       const listen = `${listener.host.includes(":") ? `[${listener.host}]` : listener.host}:${listener.port}`;
       await tell(context, { config, signers, store, database, archive, listen });
@@ -74,9 +80,27 @@ interface Parts {
   readonly signers: readonly Signer[];
   readonly store: WitnessStore;
   readonly place: { readonly host: string; readonly port: number };
+  /** Folder of the contradictions that anybody can check. */
+  readonly evidence: string;
 }
 
-async function start({ out }: Context, { config, signers, store, place }: Parts): Promise<WitnessListener> {
+/** Writes what proves itself to a file. The database has it all the same. */
+function writeEvidence({ out }: Context, folder: string, kept: WitnessEvidence): void {
+  const contradiction = contradictionOf(kept);
+  if (contradiction === null) return;
+  const text = formatContradiction(contradiction);
+  try {
+    mkdirSync(folder, { recursive: true });
+    writeFileSync(join(folder, `forked-${sha256Hex(text).slice(0, 16)}.json`), text);
+  } catch (error) {
+    out.warn(
+      `evidence against ${kept.origin} cannot be written to ${folder}: ${error instanceof Error ? error.message : error}`,
+    );
+  }
+}
+
+async function start(context: Context, { config, signers, store, place, evidence }: Parts): Promise<WitnessListener> {
+  const { out } = context;
   const [signer, ...additionalSigners] = signers;
   if (signer === undefined) throw new UsageError("expected a key");
   const witness = createWitness({
@@ -86,8 +110,10 @@ async function start({ out }: Context, { config, signers, store, place }: Parts)
     logs: config.logs,
     store,
     requestsPerMinute: config.requestsPerMinute,
-    onEvidence: ({ origin }) =>
-      out.warn(`${origin} showed two heads that contradict each other; both are in the database`),
+    onEvidence: (kept) => {
+      out.warn(`${kept.origin} showed two heads that contradict each other; both are in the database`);
+      writeEvidence(context, evidence, kept);
+    },
   });
   try {
     return await listenWitness(witness, {
@@ -114,7 +140,7 @@ const LISTEN_REASONS: Readonly<Record<string, string>> = {
   ENOTFOUND: "there is no such host",
 };
 
-interface Started extends Omit<Parts, "place"> {
+interface Started extends Omit<Parts, "place" | "evidence"> {
   readonly database: string;
   readonly archive: string | null;
   readonly listen: string;
