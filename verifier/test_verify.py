@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import unittest
+import zlib
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, HERE)
@@ -988,6 +989,29 @@ class Vectors(unittest.TestCase):
             except v.ProofRefused as refused:
                 answer = refused.code, None
             self.assertEqual(answer, (case.get("code"), case.get("notAfterMs")), case["title"])
+
+    def test_packages(self):
+        data = self.load("packages.json")
+        for case in data["cases"]:
+            policy = v.Policy.parse(data["policies"][case["policy"]].encode()) if case["policy"] is not None else None
+            with tempfile.TemporaryDirectory() as folder:
+                roots = []
+                for i, pem in enumerate(case.get("tsaRoots", ())):
+                    with open(os.path.join(folder, str(i)), "w") as file:
+                        file.write(pem)
+                    roots += v.read_certificates(file.name)
+            held = v.Checkpoint(case["expect"].encode()) if "expect" in case else None
+            reader = v.Reader(policy, case.get("selfAsserted", False), held, roots, None, case.get("requireAnchor", False))
+            try:
+                report = v.verify_source(io.BytesIO(base64.b64decode(case["package"])), "package", reader)
+            except v.Unreadable as error:
+                self.assertEqual((5, error.code), (case["exit"], case.get("error")), case["title"])
+                continue
+            self.assertEqual((report.exit_code, report.status), (case["exit"], case["verdicts"]), case["title"])
+            self.assertEqual(sorted((f["code"], f.get("index", -1)) for f in report.findings),
+                             sorted((f["code"], f.get("index", -1)) for f in case["findings"]), case["title"])
+            reasons = [f["found"] for f in case["findings"] if f["code"] == "package-malformed"]
+            self.assertEqual([f["found"] for f in report.findings if f["code"] == "package-malformed"], reasons, case["title"])
 
     def test_receipts(self):
         data = self.load("receipts.json")
@@ -2041,7 +2065,8 @@ class OpenTimestamps(unittest.TestCase):
     def parse(self, tail, head=b"\x08"):
         return v.OpenTimestamp(v._OTS_MAGIC + head + self.digest + tail)
 
-    def mine(self, root, time=1770000000):
+    @staticmethod
+    def mine(root, time=1770000000):
         nonce = 0
         while True:
             header = struct.pack("<i", 2) + bytes(32) + root + struct.pack("<III", time, 0x207fffff, nonce)
@@ -2325,6 +2350,357 @@ class PublishedFolder(unittest.TestCase):
         self.assertEqual(report.findings[0]["notes"], [self.large.checkpoint(601), self.large.checkpoint(600)])
         self.check(objects, ["expected-root"], held=Findings().ledger(300).checkpoint())
         self.check(objects, ["checkpoint-signature"], held=self.large.checkpoint(300, signers=(LOG2,)))
+
+
+def zip_file(members, deflate=(), **over):
+    """The bytes of a strict ZIP. `over` changes single numbers: local or central (name: {place in the header: bytes}), end, gap, and others."""
+    out, central, names = b"", b"", list(members)
+    for name, data in members.items() if isinstance(members, dict) else members:
+        raw = name.encode()
+        packed = data
+        if name in deflate:
+            packer = zlib.compressobj(9, zlib.DEFLATED, -15)
+            packed = packer.compress(data) + packer.flush()
+        packed = over.get("packed", {}).get(name, packed)
+        size, crc = over.get("sizes", {}).get(name, len(data)), over.get("crcs", {}).get(name, zlib.crc32(data))
+        common = struct.pack("<HHHHHIII", 20, 0, 8 if name in deflate else 0, 0, 33, crc, len(packed), size) + struct.pack("<H", len(raw))
+        offset = len(out)
+
+        def changed(header, which):
+            header = bytearray(header)
+            for place, value in over.get(which, {}).get(name, {}).items():
+                header[place:place + len(value)] = value
+            return bytes(header)
+
+        out += changed(b"PK\x03\x04" + common + bytes(2) + raw, "local") + packed + over.get("gap", {}).get(name, b"")
+        central += changed(b"PK\x01\x02" + struct.pack("<H", 20) + common + bytes(12) + struct.pack("<I", offset) + raw, "central")
+    central += over.get("after_central", b"")
+    end = bytearray(b"PK\x05\x06" + struct.pack("<HHHHIIH", 0, 0, len(names), len(names), len(central), len(out), 0))
+    for place, value in over.get("end", {}).items():
+        end[place:place + len(value)] = value
+    return out + central + bytes(end) + over.get("behind", b"")
+
+
+class Packages(unittest.TestCase):
+    """evidence-package.md"""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.signer = Signer()
+        cls.root = certificate("root", cls.signer, "root", cls.signer, [CA, SIGNS])
+        cls.own = certificate("tsa", cls.signer, "root", cls.signer, [STAMPS], serial=2)
+
+    def ledger(self, n=5):
+        ledger = Findings.ledger(self, n)
+        return ledger
+
+    def parts(self, ledger, entries=None, checkpoint=None, **more):
+        """The members but the manifest and its signature."""
+        entries = ledger.export() if entries is None else entries
+        out = {"policy": policy_text().encode(), "checkpoint": (checkpoint or json.loads(entries.split(b"\n")[0])["checkpoint"]).encode(), "entries.jsonl": entries}
+        out.update(more)
+        return out
+
+    def manifest(self, parts, **over):
+        header = json.loads(parts["entries.jsonl"].split(b"\n")[0])
+        checkpoint = v.Checkpoint(header["checkpoint"].encode())
+        value = {"format": "tallystick/evidence/v1", "members": [
+            {"name": n, "sha256": hashlib.sha256(d).hexdigest(), "size": len(d)} for n, d in parts.items()],
+            "origin": checkpoint.origin, "policy": hashlib.sha256(parts["policy"]).hexdigest(), "root": checkpoint.root.hex(),
+            "selection": header["selection"], "size": checkpoint.size}
+        value.update(over)
+        return v.jcs(value) + b"\n"
+
+    def signature(self, manifest, signer=LOG, origin=ORIGIN):
+        raw = b"\1" + signer.public
+        message = "tallystick/v1/manifest\n%s\n%s" % (origin, hashlib.sha256(manifest).hexdigest())
+        return ("\u2014 %s %s\n" % (ORIGIN, b64(hashlib.sha256(ORIGIN.encode() + b"\n" + raw).digest()[:4] + signer.sign(message.encode())))).encode()
+
+    def pack(self, parts, manifest=None, signature=None, **over):
+        manifest = self.manifest(parts) if manifest is None else manifest
+        signature = self.signature(manifest) if signature is None else signature
+        return zip_file(dict([("manifest.json", manifest), ("manifest.sig", signature)], **parts), **over)
+
+    def judge(self, data, policy="default", held=None, roots=None, headers=None, require_anchor=False, self_asserted=False):
+        policy = v.Policy.parse((policy_text() if policy == "default" else policy).encode()) if policy else None
+        reader = v.Reader(policy, self_asserted, v.Checkpoint(held.encode()) if held else None, [v.Certificate(r) for r in roots or ()], headers, require_anchor)
+        report = v.verify_source(io.BytesIO(data), v.recognise(data[:v.MAX_NOTE + 1]), reader)
+        self.assertEqual(report.kind, "package")
+        json.dumps(report.as_json())
+        report.as_text()
+        return report
+
+    def check(self, data, expected, exit_code=None, **more):
+        report = self.judge(data, **more)
+        self.assertEqual(sorted(f["code"] for f in report.findings), sorted(expected), report.as_text())
+        self.assertEqual(report.exit_code, exit_code if exit_code is not None else 1 if expected else 0, report.as_text())
+        return report
+
+    def refused(self, data, reason, code="package-malformed"):
+        report = self.check(data, [code])
+        self.assertEqual((report.findings[0]["found"], report.status["integrity"]), (reason, "fail"))
+        self.assertEqual({report.status[x] for x in v.VERDICTS[1:]}, {"notChecked"})
+
+    def test_honest(self):
+        ledger = self.ledger()
+        parts = self.parts(ledger)
+        report = self.check(self.pack(parts), [])
+        self.assertEqual(set(report.status.values()), {"pass"})
+        for deflate in (list(parts), ["entries.jsonl"], ["manifest.json", "manifest.sig"]):
+            self.check(self.pack(parts, deflate=deflate), [])
+        self.check(self.pack(dict(parts, **{"readme.txt": b"", "report.html": b"<p>", "report.json": b"{}"})), [])
+        self.check(self.pack(parts), [], policy=None, exit_code=3)
+        self.check(self.pack(self.parts(ledger, ledger.export(1, 3))), [], exit_code=3)
+        self.check(self.pack(parts), [], self_asserted=True, policy=None)
+
+    def test_large(self):
+        ledger = self.ledger(700)
+        self.check(self.pack(self.parts(ledger), deflate=["entries.jsonl"]), [])
+
+    def test_zip(self):
+        parts = self.parts(self.ledger())
+        pack = lambda **over: self.pack(parts, **over)  # noqa: E731
+        for over, reason in (
+                ({"behind": b"\0"}, "zip-end"), ({"end": {20: b"\1\0"}}, "zip-end"), ({"end": {4: b"\1"}}, "zip-end"), ({"end": {8: b"\4"}}, "zip-end"),
+                ({"end": {8: b"\4\0\4\0"}}, "zip-end"), ({"end": {8: b"\6\0\6\0"}}, "zip-central"), ({"after_central": b"\0"}, "zip-central"),
+                ({"central": {"policy": {0: b"X"}}}, "zip-central"), ({"central": {"policy": {4: b"\x15"}}}, "zip-central"), ({"central": {"policy": {8: b"\1"}}}, "zip-central"),
+                ({"central": {"policy": {8: b"\x08"}}}, "zip-central"), ({"central": {"policy": {10: b"\x0c"}}}, "zip-method"), ({"central": {"policy": {12: b"\1"}}}, "zip-central"),
+                ({"central": {"policy": {30: b"\1"}}}, "zip-central"), ({"central": {"policy": {28: b"\0\0"}}}, "zip-name"), ({"central": {"policy": {28: b"\xff\xff"}}}, "zip-name"),
+                ({"central": {"policy": {46: b"POLICY"}}}, "zip-name"), ({"central": {"policy": {46: b"../a/b"}}}, "zip-name"), ({"central": {"policy": {46: b"/olicy"}}}, "zip-name"),
+                ({"central": {"policy": {46: b"p//icy"}}}, "zip-name"), ({"central": {"policy": {46: b"poli/."}}}, "zip-name"), ({"central": {"policy": {46: b"p\\licy"}}}, "zip-name"),
+                ({"central": {"policy": {46: b"policx"}}}, "zip-local"), ({"local": {"policy": {30: b"policx"}}}, "zip-local"), ({"local": {"policy": {6: b"\x08"}}}, "zip-local"),
+                ({"local": {"policy": {18: b"\0"}}}, "zip-local"), ({"local": {"policy": {14: b"\0\0\0\0"}}}, "zip-local"), ({"gap": {"policy": b"PK\3\4"}}, "zip-layout"),
+                ({"gap": {"entries.jsonl": b"\0"}}, "zip-layout"), ({"central": {"policy": {42: b"\0\0\0\0"}}}, "zip-layout"),
+                ({"crcs": {"policy": 1}}, "zip-crc"), ({"crcs": {"manifest.json": 1}}, "zip-crc")):
+            self.refused(pack(**over), reason)
+        self.refused(b"PK", "zip-end")
+        self.refused(pack()[:-1], "zip-end")
+        self.refused(b"PK" + pack(), "zip-end")
+        many = [("a%d" % i, b"") for i in range(4097)]
+        self.refused(zip_file(many), "zip-end")
+        self.refused(zip_file(many[:4096]), "manifest")
+        self.refused(zip_file(many[:4]), "zip-end")
+        self.refused(zip_file(many[:5] + many[:1]), "zip-duplicate")
+        items = list(dict(self._members(parts)).items())
+        self.refused(zip_file(items[:1] + items[2:] + items[1:2]), "manifest")
+
+    def _members(self, parts):
+        manifest = self.manifest(parts)
+        return [("manifest.json", manifest), ("manifest.sig", self.signature(manifest))] + list(parts.items())
+
+    def test_bombs(self):
+        parts = self.parts(self.ledger(), **{"report.json": bytes(1 << 20)})
+        self.refused(self.pack(parts, deflate=["report.json"]), "zip-limit")         # a ratio of 1000
+        self.check(self.pack(parts), [])
+        zeros = zlib.compressobj(9, zlib.DEFLATED, -15)
+        bomb = zeros.compress(bytes(1 << 24)) + zeros.flush()
+        parts = self.parts(self.ledger(), **{"report.json": bytes(2000)})
+        self.refused(self.pack(parts, deflate=["report.json"], packed={"report.json": bomb}), "zip-data")
+        good = zlib.compressobj(9, zlib.DEFLATED, -15)
+        good = good.compress(bytes(2000)) + good.flush()
+        for packed in (good[:-1], good + b"\0", good + good, b"\xff" * 20, b"\1\0\0\xff\xff"):
+            self.refused(self.pack(parts, deflate=["report.json"], packed={"report.json": packed}), "zip-data")
+        self.refused(self.pack(parts, sizes={"report.json": 1999}), "zip-method")
+        members = json.loads(self.manifest(parts))["members"]
+        for size in (1999, 2001):
+            self.refused(self.pack(parts, deflate=["report.json"], sizes={"report.json": size}), "members")
+            manifest = self.manifest(parts, members=members[:-1] + [dict(members[-1], size=size)])
+            self.refused(self.pack(parts, manifest, deflate=["report.json"], sizes={"report.json": size}), "zip-data")
+        self.refused(self.pack(self.parts(self.ledger(), **{"readme.txt": bytes(16777217)})), "zip-limit")
+
+    def test_manifest(self):
+        parts = self.parts(self.ledger())
+        good = self.manifest(parts)
+        value = json.loads(good)
+        for over in ({"format": "x"}, {"format": "tallystick/evidence/v01"}, {"more": 1}, {"size": 0}, {"size": "5"}, {"root": "00"}, {"policy": None}, {"selection": []}, {"members": {}},
+                     {"members": [dict(value["members"][0], more=1)]}, {"members": [dict(value["members"][0], sha256="x")]}, {"origin": 1}):
+            self.refused(self.pack(parts, self.manifest(parts, **over)), "manifest")
+        for manifest in (good[:-1], good + b"\n", b" " + good, b"[]\n", b"\n", b"\xff\n"):
+            self.refused(self.pack(parts, manifest), "manifest")
+        with self.assertRaises(v.Unreadable) as raised:
+            self.judge(self.pack(parts, self.manifest(parts, format="tallystick/evidence/v2")))
+        self.assertEqual(raised.exception.code, "newer-format")
+        line = self.signature(good)
+        for signature in (b"", b"\n", line[:-1], line + b"\n", line * 17, b"- " + line[4:], line.replace(b" ", b"  "), b"\xff\n"):
+            self.refused(self.pack(parts, signature=signature), "manifest-signature")
+        self.check(self.pack(parts, signature=line * 16), [])
+        members = value["members"]
+        for listed in (members[:2], members[::-1], members + members[:1], [dict(members[0], size=1)] + members[1:], [dict(members[0], name="x")] + members[1:]):
+            self.refused(self.pack(parts, self.manifest(parts, members=listed)), "members")
+        for name in ("other", "anchors/0.txt", "anchors/1000.tsr", "anchors/00.tsr", "manifest.sig2", "tiles/0"):
+            self.refused(self.pack(dict(parts, **{name: b""})), "members")
+        self.refused(self.pack(dict(reversed(parts.items()))), "members")
+        self.refused(self.pack(parts, self.manifest(parts, members=[dict(members[0], sha256="0" * 64)] + members[1:])), members[0]["sha256"], "member-mismatch")
+
+    def test_signed_by(self):
+        parts = self.parts(self.ledger())
+        good = self.manifest(parts)
+        self.check(self.pack(parts, signature=self.signature(good, LOG2)), ["manifest-signature"])
+        self.check(self.pack(parts, signature=self.signature(good, LOG2)), [], policy=None, exit_code=3)
+        self.check(self.pack(parts, signature=self.signature(good + b" ")), ["manifest-signature"])
+        self.check(self.pack(parts, signature=self.signature(good, LOG2) + self.signature(good)), [])
+        self.check(self.pack(parts, signature=self.signature(good + b" ") + self.signature(good)), ["manifest-signature"])
+        bounded = policy_text("#tallystick key %s 0 4" % LOG.vkey(ORIGIN, 1))
+        self.check(self.pack(parts), ["checkpoint-signature", "manifest-signature"], policy=bounded)
+
+    def test_bindings(self):
+        ledger = self.ledger()
+        parts = self.parts(ledger)
+        for over in ({"policy": "0" * 64}, {"root": "0" * 64}, {"size": 4}, {"selection": {"first": 0, "kind": "range", "last": 3}}, {"selection": {}}):
+            report = self.check(self.pack(parts, self.manifest(parts, **over)), ["member-mismatch"])
+            self.assertEqual(report.findings[0]["evidence"], list(over)[0])
+        other = self.manifest(parts, origin="other")
+        self.check(self.pack(parts, other, self.signature(other, origin="other")), ["member-mismatch"])
+        self.check(self.pack(self.parts(ledger, checkpoint=ledger.checkpoint(4))), ["member-mismatch"])
+        manifest = self.manifest(parts, root="0" * 64, size=4, policy="1" * 64)
+        self.check(self.pack(parts, manifest), ["member-mismatch"] * 3)
+
+    def test_entries(self):
+        ledger = self.ledger()
+        parts = self.parts(ledger)
+        bad = dict(parts, **{"entries.jsonl": parts["entries.jsonl"].replace(b"a.b", b"a.c", 1)})
+        self.check(self.pack(bad), ["commitment-mismatch"])
+        bad = dict(parts, **{"entries.jsonl": b"junk\n"})
+        report = self.check(self.pack(bad, self.manifest(parts, members=json.loads(self.manifest(parts))["members"][:2] + [
+            {"name": "entries.jsonl", "sha256": hashlib.sha256(b"junk\n").hexdigest(), "size": 5}])), ["file-malformed"])
+        self.assertEqual(report.status["completeness"], "notChecked")
+
+    def consistency(self, ledger, size):
+        """RFC 9162 2.1.4.1"""
+        def sub(m, leaves, whole):
+            if m == len(leaves):
+                return [] if whole else [mth(leaves)]
+            k = 1 << (len(leaves) - 1).bit_length() - 1
+            return sub(m, leaves[:k], whole) + [mth(leaves[k:])] if m <= k else sub(m - k, leaves[k:], False) + [mth(leaves[:k])]
+        return [h.hex() for h in sub(size, ledger.leaves, True)]
+
+    def test_consistency(self):
+        ledger = self.ledger(11)
+
+        def with_(**value):
+            return self.pack(self.parts(ledger, **{"consistency.json": v.jcs(value) + b"\n"}))
+
+        for size in range(1, 12):
+            data = with_(checkpoint=ledger.checkpoint(size), proof=self.consistency(ledger, size))
+            self.check(data, [], held=ledger.checkpoint(size))
+            self.check(data, ["expected-root"], held=Complete.ledger(self).checkpoint().replace("\n5\n", "\n%d\n" % size))
+        proof = self.consistency(ledger, 6)
+        self.check(with_(checkpoint=ledger.checkpoint(6), proof=proof[1:]), ["proof-invalid"])
+        self.check(with_(checkpoint=ledger.checkpoint(6), proof=proof + proof[:1]), ["proof-invalid"])
+        self.check(with_(checkpoint=ledger.checkpoint(6, signers=(LOG2,)), proof=proof), ["checkpoint-signature"])
+        self.check(with_(checkpoint=ledger.checkpoint(6).replace(ORIGIN, "other"), proof=proof), ["origin-mismatch"])
+        self.check(with_(checkpoint="x\n", proof=proof), ["checkpoint-malformed"])
+        for value in ({"checkpoint": 1, "proof": []}, {"checkpoint": "x"}, {"checkpoint": "x", "proof": ["0"]}, {"checkpoint": "x", "proof": ["0" * 64] * 127}):
+            self.refused(with_(**value), "consistency")
+        slice_ = self.parts(ledger, ledger.export(2, 8))
+        self.check(self.pack(slice_), [], exit_code=3, held=ledger.checkpoint(4))
+        self.check(self.pack(slice_), [], exit_code=3, held=ledger.checkpoint())
+        self.check(self.pack(slice_), ["expected-root"], held=Complete.ledger(self).checkpoint().replace("\n5\n", "\n11\n"))
+        self.check(self.pack(self.parts(ledger)), ["origin-mismatch"], held=ledger.checkpoint(4).replace(ORIGIN, "other"))
+
+    # -- anchors
+
+    def anchored(self, size=4, kind="rfc3161", proof=None, note=None, time=b"20260601120000Z", consistency=None, over=None, payload=None, more=None, entries=None):
+        ledger = self.ledger()
+        note = ledger.checkpoint(size, witnesses=()) if note is None else note
+        digest = v.sha256(note.encode())
+        proof = token(digest, self.signer, self.own, [self.own], time=time) if proof is None else proof(digest)
+        root = mth(ledger.leaves[:size]).hex()
+        at = ledger.control("ledger.anchor", dict({"kind": kind, "note": digest.hex(), "proof": hashlib.sha256(proof).hexdigest(), "root": root, "size": size}, **payload or {}))
+        ledger.event({"action": "late"})
+        recorded = dict(ledger.bodies[at], entry=ledger.entries[at], inclusion=[h.hex() for h in inclusion(at, ledger.leaves)])
+        suffix = ".tsr" if kind == "rfc3161" else ".ots"
+        item = {"consistency": self.consistency(ledger, size) if consistency is None else consistency, "kind": kind, "note": "anchors/0.note",
+                "proof": "anchors/0" + suffix, "recorded": recorded}
+        item.update(over or {})
+        parts = self.parts(ledger, entries(ledger) if entries else None, **{"anchors/index.json": v.jcs([item]) + b"\n", "anchors/0.note": note.encode(), "anchors/0" + suffix: proof})
+        parts.update(more or {})
+        return self.pack(parts)
+
+    def test_time_stamp(self):
+        policy = policy_text(quorum="none")
+        data = self.anchored(time=b"20260102030500Z")
+        report = self.check(data, [], roots=[self.root], policy=policy, require_anchor=True)
+        self.assertEqual(report.status["time"], "pass")
+        timeline = report.timeline()
+        self.assertEqual([(r["size"], r["time"]) for r in timeline["notAfter"]], [(4, "2026-01-02T03:05:01.000Z")])
+        self.assertEqual([(r["index"], r["time"]) for r in timeline["notBefore"]], [(5, "2026-01-02T03:04:59.000Z")])
+        report = self.check(data, [], policy=policy)
+        self.assertEqual((report.status["time"], len(report.unchecked["time"])), ("notEstablished", 1))
+        self.assertEqual(self.check(data, [], policy=policy, require_anchor=True, exit_code=4).required_missing, ["anchor"])
+        self.check(data, [], policy=None, roots=[self.root], exit_code=3)
+        self.check(self.anchored(over={"recorded": None}), [], roots=[self.root])
+        self.check(self.anchored(entries=lambda ledger: ledger.export(1, 2)), ["time-before-evidence"], roots=[self.root])
+
+    def test_back_dated(self):
+        early = certificate("root", self.signer, "root", self.signer, [CA], first=b"250101000000Z")
+        own = certificate("tsa", self.signer, "root", self.signer, [STAMPS], serial=2, first=b"250101000000Z")
+        make = lambda time: lambda digest: token(digest, self.signer, own, [own], time=time)  # noqa: E731
+        self.check(self.anchored(proof=make(b"20260102025503Z")), [], roots=[early])
+        self.check(self.anchored(proof=make(b"20260102025502Z")), ["time-after-evidence"], roots=[early])
+        self.check(self.anchored(proof=make(b"20260102030507Z")), [], roots=[early])
+        self.check(self.anchored(proof=make(b"20260102030508Z")), ["time-before-evidence"], roots=[early])
+
+    def test_anchors_that_do_not_hold(self):
+        other = self.ledger(3)
+        check = lambda expected, **more: self.check(self.anchored(**more), expected, roots=[self.root])  # noqa: E731
+        check(["anchor-mismatch"], payload={"proof": "0" * 64})
+        check(["anchor-mismatch"], payload={"note": "0" * 64})
+        check(["anchor-mismatch"], payload={"root": "0" * 64})
+        check(["anchor-mismatch"], payload={"size": 3})
+        check(["anchor-mismatch"], payload={"kind": "opentimestamps"})
+        check(["anchor-mismatch"], consistency=[])
+        check(["anchor-mismatch"], note="x\n\n")
+        check(["anchor-mismatch"], note=other.checkpoint(3), over={"recorded": None})
+        check(["checkpoint-signature"], note=self.ledger().checkpoint(4, signers=(LOG2,), witnesses=()))
+        check(["anchor-invalid"], proof=lambda digest: b"x")
+        check(["anchor-mismatch"], proof=lambda digest: token(bytes(32), self.signer, self.own, [self.own]))
+        check(["anchor-invalid"], proof=lambda digest: token(digest, self.signer, self.own, [self.own], ess=""))
+        check([], proof=lambda digest: token(digest, self.signer, self.own))
+        recorded = dict(self.ledger().bodies[1], entry=self.ledger().entries[1], inclusion=[])
+        check(["anchor-mismatch"], over={"recorded": recorded})
+
+    def test_open_timestamps(self):
+        block = OpenTimestamps.attest(v._OTS_BITCOIN, b"\x64")
+        make = lambda tail: lambda digest: v._OTS_MAGIC + b"\x08" + digest + tail  # noqa: E731
+        data = self.anchored(kind="opentimestamps", proof=make(block))
+        self.assertEqual(len(self.check(data, []).unchecked["time"]), 1)
+        digest = v.sha256(self.ledger().checkpoint(4, witnesses=()).encode())
+        header = OpenTimestamps.mine(digest, 1767323100)
+        most, v.MAX_BITS = v.OpenTimestamp.verify.__defaults__, None
+        try:
+            v.OpenTimestamp.verify.__defaults__, v.check_header.__defaults__ = (0x207fffff,), (0x207fffff,)
+            report = self.check(data, [], headers={100: header}, policy=policy_text(quorum="none"))
+            self.assertEqual(report.timeline()["notAfter"][0]["time"], "2026-01-02T05:05:00.000Z")
+            self.check(data, ["anchor-invalid"], headers={100: OpenTimestamps.mine(bytes(32))})
+            two = self.anchored(kind="opentimestamps", proof=make(b"\xff" + block + OpenTimestamps.attest(v._OTS_BITCOIN, b"\x65")))
+            self.assertEqual(len(self.check(two, [], headers={100: OpenTimestamps.mine(bytes(32))}).unchecked["time"]), 1)
+            self.check(two, [], headers={100: header})
+        finally:
+            v.OpenTimestamp.verify.__defaults__, v.check_header.__defaults__, v.MAX_BITS = most, most, most[0]
+        pending = self.anchored(kind="opentimestamps", proof=make(OpenTimestamps.attest(v._OTS_PENDING, b"\1a")))
+        self.assertIn("waits", self.check(pending, []).unchecked["time"][0])
+        self.check(self.anchored(kind="opentimestamps", proof=lambda digest: v._OTS_MAGIC + b"\x08" + bytes(32) + block), ["anchor-mismatch"])
+
+    def test_anchor_index(self):
+        for over in ({"kind": "x"}, {"more": 1}, {"note": "policy"}, {"proof": "anchors/0.note"}, {"recorded": {}}, {"consistency": ["x"]}, {"consistency": ["0" * 64] * 127}):
+            self.refused(self.anchored(over=over), "anchors")
+        for more in ({"anchors/index.json": b"[]\n"}, {"anchors/index.json": b"{}\n"}, {"anchors/index.json": b"[]"}, {"anchors/1.note": b""}):
+            self.refused(self.anchored(more=more), "anchors")
+        parts = self.parts(self.ledger())
+        self.refused(self.pack(dict(parts, **{"anchors/headers": b""})), "anchors")
+        self.refused(self.anchored(more={"anchors/headers": b"x\n"}), "headers")
+        self.check(self.anchored(more={"anchors/headers": b"# none\n"}), [])
+
+    def test_every_byte(self):
+        data, rng = self.anchored(), random.Random(3)
+        for _ in range(400):
+            bad = bytearray(data)
+            bad[rng.randrange(2, len(bad))] ^= 1 << rng.randrange(8)
+            try:
+                self.assertEqual(self.judge(bytes(bad), roots=[self.root]).exit_code, 1)
+            except v.Unreadable:
+                pass
 
 
 class Fuzz(unittest.TestCase):

@@ -1973,7 +1973,8 @@ class Reader:
 
 
 class Report:
-    def __init__(self, kind, pin):
+    def __init__(self, kind, policy, pin=None):
+        pin = pin or ("policy" if policy else "none")
         self.kind, self.pin = kind, pin
         self.findings, self.omitted, self.failed = [], 0, set()
         self.status = {v: "notChecked" for v in VERDICTS}
@@ -1982,8 +1983,9 @@ class Report:
         self.origin = self.size = self.root = self.range = None
         self.erased = {"entries": 0, "fields": 0}
         self.inconclusive = pin == "none"    # exit 3
-        self.required_missing = []           # exit 4: quorum, anchor
-        self.witnessed = None                # (time, names) of the quorum
+        self.quorum_asked, self.quorum_reached = policy is not None and policy.quorum != "none", False
+        self.anchor_missing = False
+        self.not_after, self.not_before = [], []     # rows of the timeline
         self.entry = None                    # of a receipt
         self.checked = 0                     # lines of an export
         self.selected = None                 # kind of its selection
@@ -2020,6 +2022,11 @@ class Report:
         return self
 
     @property
+    def required_missing(self):
+        """verification.md 4: what asks for exit 4, findings or not"""
+        return ["quorum"] * (self.quorum_asked and not self.quorum_reached) + ["anchor"] * self.anchor_missing
+
+    @property
     def exit_code(self):
         if self.failed:
             return 1
@@ -2030,15 +2037,25 @@ class Report:
     def summary(self):
         return " \u00b7 ".join("%s %s" % (v, self.status[v]) for v in VERDICTS)
 
+    def existed(self, size, time, source, relies):
+        """A row of notAfter; no row for a time beyond the year 9999."""
+        if time is not None:
+            self.not_after.append({"relies": relies, "size": size, "source": source, "time": time})
+
+    def follows(self, index, time, source, relies):
+        if time is not None:
+            self.not_before.append({"index": index, "relies": relies, "source": source, "time": time})
+
     def timeline(self):
-        """Verification.md 20: what the witnesses bound."""
-        if self.witnessed is None or utc(self.witnessed[0]) is None:
-            return {"notAfter": [], "notBefore": []}
-        time, names = self.witnessed
-        return {"notAfter": [{
-            "relies": "the witnesses of the quorum tell the right time and keep their keys", "size": self.size,
-            "source": "cosignatures of size %d by %s" % (self.size, ", ".join(names)), "time": utc(time) + ".000Z",
-        }], "notBefore": []}
+        """verification.md 20 and 21: without the rows of which another says no less"""
+        after, before = [], []
+        for row in sorted(self.not_after, key=lambda r: (r["time"], -r["size"])):
+            if not after or row["size"] > after[-1]["size"]:
+                after.append(row)
+        for row in sorted(self.not_before, key=lambda r: (r["index"], _reversed(r["time"]))):
+            if not before or row["time"] > before[-1]["time"]:
+                before.append(row)
+        return {"notAfter": after, "notBefore": before}
 
     def as_json(self):
         return {
@@ -2087,12 +2104,22 @@ class Report:
         return "\n".join(out) + "\n"
 
 
+def _reversed(time):
+    """Sorts times of one length from the latest to the earliest."""
+    return [-ord(c) for c in time]
+
+
 def utc(seconds):
     try:
         moment = datetime.datetime(1970, 1, 1) + datetime.timedelta(seconds=seconds)
     except OverflowError:
         return None
     return moment.isoformat(timespec="seconds")
+
+
+def utc_ms(milliseconds):
+    text = utc(milliseconds // 1000)
+    return None if text is None else "%s.%03dZ" % (text, milliseconds % 1000)
 
 
 def latest_time(acceptance):
@@ -2123,6 +2150,12 @@ def compare_held(report, held, origin, root_at):
             report.basis["completeness"], "the checkpoint of size %d that the reader holds is of this tree" % held.size))))
 
 
+def anchor_missing(report, reader):
+    """verification.md 11: the reader asked for an anchor, and none holds."""
+    if reader.require_anchor:
+        report.anchor_missing = True
+
+
 def outside_verdicts(report, policy, acceptance):
     """Independence and time, the same for both kinds of file."""
     if policy is None:
@@ -2139,14 +2172,15 @@ def outside_verdicts(report, policy, acceptance):
         report.set("time", "notEstablished", why)
     elif acceptance.quorum:
         names = ", ".join(show(n, 60) for n in acceptance.witnesses)
+        report.quorum_reached = True
         operators = sorted({policy.operators.get(n, n) for n in acceptance.witnesses})
         report.set("independence", "pass", "the quorum is reached; cosigned by %s; operators: %s" % (
             names, ", ".join(show(n, 60) for n in operators)))
-        report.witnessed = (acceptance.time, acceptance.witnesses)
+        report.existed(report.size, utc_ms(acceptance.time * 1000), "cosignatures of size %d by %s" % (report.size, names),
+                       "the witnesses of the quorum tell the right time and keep their keys")
         report.set("time", "pass", "existed before %s, by the clocks of the witnesses"
                    % ((utc(acceptance.time) or "second %d" % acceptance.time) + ("Z" if utc(acceptance.time) else "")))
     else:
-        report.required_missing.append("quorum")
         why = "the quorum that the policy names was not reached"
         report.set("independence", "notEstablished", why)
         report.set("time", "notEstablished", why)
@@ -2181,7 +2215,7 @@ def verify_receipt(first, parsed, trailing, reader):
     """`first` is the first line with its newline, `parsed` (value, plain) or the reason why not,
     `trailing` whether bytes follow it."""
     policy = reader.policy
-    report = Report("receipt", "policy" if policy else "none")
+    report = Report("receipt", policy)
     add = report.add
     obj = parsed[0] if type(parsed) is tuple else None
     # Stage A: the first failure is the only finding
@@ -2335,7 +2369,7 @@ def verify_receipt(first, parsed, trailing, reader):
 
 def verify_checkpoint(data, reader):
     policy = reader.policy
-    report = Report("checkpoint", "policy" if policy else "none")
+    report = Report("checkpoint", policy)
     try:
         checkpoint = Checkpoint(data)
     except Refused as refused:
@@ -2541,13 +2575,15 @@ class SignatureAlgorithm:
         mask.end()
         salt, trailer = items.maybe(0xa2), items.maybe(0xa3)
         self.salt = 20 if salt is None else _only(salt, _INTEGER).integer()
-        if not 0 <= self.salt <= 1024 or (trailer is not None and _only(trailer, _INTEGER).integer() != 1):
+        if self.salt < 0 or (trailer is not None and _only(trailer, _INTEGER).integer() != 1):
             _malformed("RSASSA-PSS: parameters")
         items.end()
 
     def verify(self, key, digest, message, signature):
         """Does it verify under a PublicKey? `digest` is the hash where the algorithm names none."""
         digest = self.digest or digest
+        if key is None:
+            return False
         if self.kind == "rsa":
             return key.algorithm == "rsa-pss" and key.key.verify_pkcs1(digest, message, signature)
         if self.kind == "rsa-pss":
@@ -2587,14 +2623,15 @@ def _der_time(element):
     year, month, day, hour, minute, second = map(int, match.groups()[:6])
     if element.tag == 0x17:
         year += 1900 if year >= 50 else 2000
-    if not real_date(year, month, day) or year == 0 or hour > 23 or minute > 59 or second > 59:
+    if not real_date(year, month, day) or hour > 23 or minute > 59 or second > 59:
         _malformed("a time that does not exist")
-    days = datetime.date(year, month, day).toordinal() - 719163
+    cycles, year = divmod(year, 400)             # datetime knows no year 0
+    days = datetime.date(year + 400, month, day).toordinal() - 719163 + (cycles - 1) * 146097
     return (((days * 24 + hour) * 60 + minute) * 60 + second) * 10 ** 9 + fraction
 
 
 class Certificate:
-    """X.509, as far as a time-stamp needs it. Raises ProofRefused, or Refused for a key."""
+    """X.509, as far as a time-stamp needs it. Raises ProofRefused."""
 
     def __init__(self, raw):
         if len(raw) > MAX_CERTIFICATE:
@@ -2625,7 +2662,10 @@ class Certificate:
         self.first, self.last = map(_der_time, validity)
         self.subject = items.take(_SEQUENCE).raw
         spki = items.take(_SEQUENCE)
-        self.key = _certificate_key(spki)
+        try:
+            self.key = _certificate_key(spki)
+        except Refused:
+            self.key = None          # then nothing verifies under it
         items.maybe(0x81), items.maybe(0x82)
         extensions = items.maybe(0xa3)
         items.end()
@@ -2635,8 +2675,6 @@ class Certificate:
             self.algorithm = None
         self.extensions = {}         # OID: (critical, value)
         if extensions is not None:
-            if version != 2:
-                _malformed("certificate: extensions before version 3")
             for extension in _only(extensions, _SEQUENCE).items():
                 if extension.tag != _SEQUENCE:
                     _malformed("certificate: extension")
@@ -2717,10 +2755,10 @@ def read_certificates(path):
     for block in re.findall(rb"-----BEGIN CERTIFICATE-----\s+([A-Za-z0-9+/=\s]+?)\s*-----END CERTIFICATE-----", data):
         try:
             out.append(Certificate(base64.b64decode(b"".join(block.split()), validate=True)))
-        except (Refused, ProofRefused, ValueError) as error:
-            raise Unreadable("malformed-key", "certificate of %s: %s" % (show(path), error))
+        except (ProofRefused, ValueError) as error:
+            raise Unreadable("malformed-config", "certificate of %s: %s" % (show(path), error))
     if not out:
-        raise Unreadable("malformed-key", "no certificate in %s" % show(path))
+        raise Unreadable("malformed-config", "no certificate in %s" % show(path))
     return out
 
 
@@ -2765,7 +2803,7 @@ class TimeStamp:
             for item in found:
                 try:
                     self.certificates.append(Certificate(item.raw))
-                except (Refused, ProofRefused):
+                except ProofRefused:
                     pass                                 # anchors.md 15
         items.maybe(0xa1)
         signers = items.take(_SET).items()
@@ -2804,7 +2842,6 @@ class TimeStamp:
         items.end()
         if self.algorithm.digest not in (None, self.digest) or (self.algorithm.kind == "ed25519" and self.digest is not hashlib.sha512):
             _malformed("the signature algorithm names another hash")
-        self.ess = [self._ess(self.attributes[oid], oid == _ID_ESS_V2) for oid in (_ID_ESS_V2, _ID_ESS_V1) if oid in self.attributes]
 
     @staticmethod
     def _ess(value, second):
@@ -2840,12 +2877,7 @@ class TimeStamp:
             _malformed("TSTInfo: version")
         self.policy = items.take(_OID).oid()
         imprint = Items(items.take(_SEQUENCE))
-        algorithm = Items(imprint.take(_SEQUENCE))
-        self.imprint_oid = algorithm.take(_OID).oid()
-        null = algorithm.maybe(_NULL)
-        if null is not None and null.content:
-            _malformed("TSTInfo: imprint")
-        algorithm.end()
+        self.imprint_digest = _digest_of(imprint.take(_SEQUENCE))
         self.imprint = imprint.take(_OCTETS).content
         imprint.end()
         items.take(_INTEGER).integer()
@@ -2886,7 +2918,7 @@ class TimeStamp:
         return total
 
     def stamps(self, digest):
-        return _DIGESTS.get(self.imprint_oid) is hashlib.sha256 and self.imprint == digest
+        return self.imprint_digest is hashlib.sha256 and self.imprint == digest
 
     # anchors.md 13
 
@@ -2904,11 +2936,12 @@ class TimeStamp:
         named = [c for c in self.certificates + list(roots) if c.issuer == self.issuer and c.serial == self.serial]
         if not named:
             raise ProofRefused("untrusted-key", "no certificate of the signer")
-        signer = next((c for c in named if self.ess and all(self._bound(c, *one) for one in self.ess)), None)
+        ess = [self._ess(self.attributes[oid], oid == _ID_ESS_V2) for oid in (_ID_ESS_V2, _ID_ESS_V1) if oid in self.attributes]
+        signer = next((c for c in named if ess and all(self._bound(c, *one) for one in ess)), None)
         if signer is None:
             raise ProofRefused(invalid, "the ESS attribute binds no certificate of the signer")
         kind, message = self.attributes.get(_ID_CONTENT_TYPE), self.attributes.get(_ID_MESSAGE_DIGEST)
-        if kind is None or kind.tag != _OID or kind.content != _ID_TST_INFO:
+        if kind is None or kind.tag != _OID or kind.oid() != _ID_TST_INFO:
             raise ProofRefused(invalid, "the attribute content type")
         if message is None or message.tag != _OCTETS or message.content != self.digest(self.info).digest():
             raise ProofRefused(invalid, "the attribute message digest")
@@ -2936,7 +2969,7 @@ class TimeStamp:
         checks = [32]
 
         def valid(certificate):
-            return certificate.first <= self.time <= certificate.last
+            return certificate.first <= self.time // 10 ** 9 * 10 ** 9 <= certificate.last
 
         def leads(chain):
             last = chain[-1]
@@ -3547,12 +3580,12 @@ class Item:
 class Export:
     def __init__(self, source, reader):
         self.source, self.policy, self.pin, self.held = source, reader.policy, reader.pin, reader.held
-        self.report = Report("export", self.pin)
+        self.report = Report("export", self.policy, self.pin)
         self.add = self.report.add
         self.asked = None            # the Filter of kind complete
         self.held_size = None if self.held is None else self.held.size
         self.wanted, self.times = (), {}         # entries whose times are asked for, and these
-        self.header_ok, self.stopped = False, True
+        self.checkpoint, self.stopped = None, True
 
     # -- header -------------------------------------------------------------------------------------
 
@@ -3563,13 +3596,12 @@ class Export:
             if error:
                 self.add("file-malformed", error)
                 return report.stop("the header is malformed")
-            header, self.header_ok = parsed[0], True
+            header = parsed[0]
             try:
-                checkpoint = Checkpoint(header["checkpoint"].encode("utf-8"))
+                self.checkpoint = checkpoint = Checkpoint(header["checkpoint"].encode("utf-8"))
             except Refused as refused:
                 self.add("checkpoint-malformed", str(refused))
                 return report.stop("the checkpoint is malformed")
-            self.checkpoint = checkpoint
             report.origin, report.size, report.root = checkpoint.origin, checkpoint.size, checkpoint.root.hex()
             selection = header["selection"]
             self.first, self.last, self.kind = selection["first"], selection["last"], selection["kind"]
@@ -3602,6 +3634,8 @@ class Export:
         if type(parsed) is not tuple:
             return parsed
         header = parsed[0]
+        if type(header) is not dict:
+            return "the header is no object"
         names = tuple(header)
         if names not in (_HEADER_RANGE, _HEADER_FILTER):
             return "the members of the header"
@@ -3975,7 +4009,9 @@ class Export:
             if expected <= last:
                 sound = False
                 add("entry-missing", "entries %d to %d have no line" % (expected, last), expected)
-            if sound:
+            if not sound:
+                self.held_root = None
+            else:
                 got = tree.root(size)
                 if got != root:
                     if self.whole:
@@ -4424,12 +4460,19 @@ class Package:
     def __init__(self, source, reader):
         self.source, self.reader = source, reader
         self.pin = reader.pin
+        self.anchored = False
 
     def verify(self):
+        report = self._verify()
+        if not self.anchored:
+            anchor_missing(report, self.reader)
+        return report
+
+    def _verify(self):
         try:
             self._stage_a()
         except PackageRefused as refused:
-            report = Report("package", self.pin)
+            report = Report("package", self.reader.policy, self.pin)
             report.add(refused.code, refused.message, None, refused.expected, refused.reason, refused.evidence)
             return report.stop("the package is malformed")
         return self._stage_b()
@@ -4519,7 +4562,10 @@ class Package:
     def _stage_b(self):
         reader, manifest = self.reader, self.manifest
         source = self.zip.open("entries.jsonl")
-        first, parsed = first_line(source)
+        try:
+            first, parsed = first_line(source)
+        except PackageRefused:
+            raise Unreadable("storage-io", "the file changed while it was read", "UnavailableError")
         export = Export(source, Reader(reader.policy, reader.self_asserted, held=None))
         export.wanted = self._wanted()
         if reader.held is not None:
@@ -4567,17 +4613,16 @@ class Package:
                            show(expected), show(found), what)
 
         same("policy", manifest["policy"], manifest["members"][0]["sha256"])
-        header = parsed[0] if self.export.header_ok else None
-        if header is None:
+        checkpoint = self.export.checkpoint
+        if checkpoint is None:           # E1 or E2 failed
             return
+        header = parsed[0]
         note = self.zip.read("checkpoint")
         same("checkpoint", header["checkpoint"], note.decode("utf-8", "replace") if note != header["checkpoint"].encode("utf-8") else header["checkpoint"])
         same("selection", jcs_text(header["selection"]), jcs_text(manifest["selection"]))
-        checkpoint = getattr(self.export, "checkpoint", None)
-        same("origin", header["origin"] if checkpoint is None or checkpoint.origin == header["origin"] else None, manifest["origin"])
-        if checkpoint is not None:
-            same("size", checkpoint.size, manifest["size"])
-            same("root", checkpoint.root.hex(), manifest["root"])
+        same("origin", checkpoint.origin, manifest["origin"])
+        same("size", checkpoint.size, manifest["size"])
+        same("root", checkpoint.root.hex(), manifest["root"])
 
     def _check_consistency(self):
         """Its checkpoint, or None."""
@@ -4645,6 +4690,7 @@ class Package:
             recorded, error = self._recorded(item["recorded"])
             if error:
                 return mismatch("the recorded entry: " + error)
+            self.export.times[recorded.index] = recorded.time
             payload = item["recorded"]["event"]["payload"]
             for what, expected, found in (("note", payload["note"], digest.hex()), ("proof", payload["proof"], sha256(proof).hex()),
                                           ("kind", payload["kind"], item["kind"])):
@@ -4733,27 +4779,26 @@ class Package:
                 report.add("time-after-evidence", "the entry time is more than 300 s after the anchor", anchor.size - 1, "at most " + limit, last,
                            "anchor of the checkpoint of size %d" % anchor.size)
             if anchor.recorded is not None:
-                limit = utc_ms(anchor.before - 300000)
-                if limit is not None and anchor.recorded.time < limit:
+                limit, own = utc_ms(anchor.before - 300000), anchor.recorded.time
+                if limit is not None and own < limit:
                     report.add("time-before-evidence", "the entry time is more than 300 s before the anchor that it records", anchor.recorded.index,
-                               "at least " + limit, anchor.recorded.time, "anchor of the checkpoint of size %d" % anchor.size)
-        if anchors:
+                               "at least " + limit, own, "anchor of the checkpoint of size %d" % anchor.size)
+            relies = "the keys and the clock of the time-stamping authority" if anchor.kind == "rfc3161" else "the proof of work of Bitcoin, and the pinned headers"
+            report.existed(anchor.size, utc_ms(anchor.after), "%s over size %d" % (anchor.kind, anchor.size), relies)
+            if anchor.recorded is not None:
+                report.follows(anchor.recorded.index, utc_ms(anchor.before), "%s over size %d, recorded by entry %d" % (
+                    anchor.kind, anchor.size, anchor.recorded.index), relies)
+        self.anchored = bool(anchors)
+        if anchors and self.policy is not None:
             basis = [report.basis["time"]] if report.status["time"] == "pass" else []
-            for anchor in sorted(anchors, key=lambda a: (-a.size, a.after))[:10]:
-                basis.append("entries below %d existed before %s, by %s" % (anchor.size, utc_ms(anchor.after), anchor.kind))
+            rows = report.timeline()["notAfter"]
+            basis += ["entries below %d existed before %s, by %s" % (row["size"], row["time"], row["source"]) for row in rows[:5] + rows[5:][-5:]]
             report.set("time", "pass", "; ".join(basis))
-        elif self.reader.require_anchor:
-            report.required_missing.append("anchor")
 
 
 def _is_proved_entry(value):
     return (_shape(value, ("entry", "event", "inclusion", "salt")) and type(value["entry"]) is str and type(value["event"]) is dict
             and is_hex32(value["salt"]) and _is_hashes(value["inclusion"], 64))
-
-
-def utc_ms(milliseconds):
-    text = utc(milliseconds // 1000)
-    return None if text is None else "%s.%03dZ" % (text, milliseconds % 1000)
 
 
 # ---------------------------------------------------------------------------------------------------
@@ -4786,7 +4831,7 @@ class Published:
 
     def __init__(self, folder, reader):
         self.folder, self.policy, self.held = folder, reader.policy, reader.held
-        self.report = Report("published", "policy" if reader.policy else "none")
+        self.report = Report("published", reader.policy)
         self.add = self.report.add
         self.mismatched = set()      # (level, tile) that were reported
 
@@ -4832,7 +4877,7 @@ class Published:
         else:
             report.set("authenticity", "pass", "the checkpoint is signed by keys that the pinned policy names"
                        + ("; genesis not pinned" if policy.genesis is None else ""))
-        report.unchecked["integrity"].append("events: they are not published")
+        report.unchecked["integrity"].append("events: this verifier does not read them")
         report.unchecked["authenticity"].append("keys that the ledger introduced: they stand in events")
         outside_verdicts(report, policy, acceptance)
         self._compare_held()
@@ -5094,10 +5139,15 @@ def first_line(source):
 
 
 def verify_source(source, kind, reader):
-    if kind == "checkpoint":
-        return verify_checkpoint(source.read(MAX_NOTE + 1), reader)
     if kind == "package":
         return Package(source, reader).verify()
+    report = verify_checkpoint(source.read(MAX_NOTE + 1), reader) if kind == "checkpoint" else verify_lines(source, kind, reader)
+    anchor_missing(report, reader)
+    return report
+
+
+def verify_lines(source, kind, reader):
+    """A receipt or an export."""
     first, parsed = first_line(source)
     if type(parsed) is tuple:
         value = parsed[0].get("format")
@@ -5139,7 +5189,7 @@ def read_held(path):
     try:
         return Checkpoint(read_pinned(path, MAX_NOTE, "held checkpoint"))
     except Refused as refused:
-        raise Unreadable("malformed-checkpoint", "held checkpoint: %s" % refused)
+        raise Unreadable("malformed-config", "held checkpoint: %s" % refused)
 
 
 def verify_path(path, reader):
@@ -5148,7 +5198,9 @@ def verify_path(path, reader):
         raise Unreadable("unrecognised-file", "this verifier uses no network: fetch the published ledger into a folder")
     try:
         if os.path.isdir(path):
-            return Published(path, reader).verify()
+            report = Published(path, reader).verify()
+            anchor_missing(report, reader)
+            return report
         source, kind = open_source(path)
         with source:
             return verify_source(source, kind, reader)

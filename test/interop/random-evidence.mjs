@@ -170,9 +170,35 @@ export function randomExport(random) {
   const last = kind < 5 ? size - 1 : first + random.below(size - first);
   const indexes = Array.from({ length: last - first + 1 }, (_, i) => first + i);
   const selection = kind === 9 || kind === 6 ? { first, last, only: random.some(indexes, 0.7) } : { first, last };
+  if (selection.only === undefined && random.chance(0.25)) {
+    selection.complete = randomFilter(random);
+    for (const index of indexes) if (random.chance(0.1)) lines[index] = { withheld: true };
+  }
   const all = ledger.export({ note, size, lines, ...selection });
   if (random.chance(0.08) && all.length > 2) disorder(random, all);
   return textOf(all);
+}
+
+/** What a proved filter asks for; now and then nothing that one may ask. */
+function randomFilter(random) {
+  const all = {
+    action: random.pick(["user.login", "order.*", "order.refund", "ledger.*", "user", "*"]),
+    actor: random.pick(["alice", "bob"]),
+    correlation: "req-7",
+    from: timeAt(random.below(4)),
+    outcome: random.pick(["ok", "success"]),
+    target: "order-7",
+    to: timeAt(3 + random.below(6)),
+    type: "refund",
+    where: random.pick([
+      { "payload.amount": 1250 },
+      { "payload.reason": "damaged" },
+      { "actor.name": "A" },
+      { payload: 1 },
+      {},
+    ]),
+  };
+  return Object.fromEntries(random.some(Object.keys(all), 0.2).map((name) => [name, all[name]]));
 }
 
 function disorder(random, lines) {

@@ -3,6 +3,7 @@ import { readFileSync } from "node:fs";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { describe, expect, it } from "vitest";
+import * as core from "../../src/core/index.ts";
 import {
   exitCodeOf,
   isTallystickError,
@@ -11,6 +12,13 @@ import {
   splitLines,
   verifyExport,
 } from "../../src/core/index.ts";
+import {
+  comparable as comparableProof,
+  judgeOf,
+  type ProofAnswer,
+  type ProofExample,
+  type ProofKind,
+} from "./judge-proofs.mjs";
 import { createRandom, damage, flipBit, randomExport } from "./random-evidence.mjs";
 
 /**
@@ -118,6 +126,22 @@ const EXPORTS = jobsOf("exports");
 const SOUND = [...RECEIPTS, ...EXPORTS].filter(({ exit }) => exit !== 1 && exit !== 5);
 const POLICIES = [...new Set(EXPORTS.map(({ policy }) => policy))];
 
+/** Examples of random_proofs.py with what verify.py said of each. */
+async function randomProofs(
+  kind: ProofKind,
+  seed: number,
+  count: number,
+): Promise<{ example: ProofExample; answer: ProofAnswer }[]> {
+  const script = fileURLToPath(new URL("random_proofs.py", import.meta.url));
+  const child = spawn("python3", [script, kind, `${seed}`, `${count}`], { stdio: ["ignore", "pipe", "inherit"] });
+  const found: { example: ProofExample; answer: ProofAnswer }[] = [];
+  for await (const line of createInterface({ input: child.stdout })) {
+    const { answer, ...example } = JSON.parse(line) as ProofExample & { readonly answer: ProofAnswer };
+    found.push({ example, answer });
+  }
+  return found;
+}
+
 describe("verify.py", () => {
   it("is there to compare with, or the reason why not is printed", (context) => {
     if (hasPython) return;
@@ -155,6 +179,30 @@ describe.skipIf(!hasPython)("the library and verify.py judge alike (needs python
       return { ...job, title: `seed ${seed}, damage ${i} to ${job.title}`, file };
     });
     await expectAlike(jobs);
+  });
+
+  // More of the same, with other seeds: node test/interop/compare-proofs.mjs
+  it.each([
+    ["tokens", 300],
+    ["ots", 300],
+    ["packages", 400],
+  ] as const)("random proofs, honest and hostile: %s", async (kind, count) => {
+    const judgeProof = judgeOf(core)[kind];
+    const proofs = await randomProofs(kind, 6, count);
+    expect(proofs.length).toBe(count);
+    for (const { example, answer } of proofs) {
+      const own = await judgeProof(example);
+      expect(comparableProof(own, kind), JSON.stringify(example)).toEqual(comparableProof(answer, kind));
+    }
+    const holding = proofs.filter(({ answer }) => answer.code === undefined && answer.exit !== 1 && answer.exit !== 5);
+    expect(holding.length).toBeGreaterThan(count / 20);
+  });
+
+  it("its own tests, packages and anchors of the vectors among them", () => {
+    const tests = fileURLToPath(new URL("../../verifier/test_verify.py", import.meta.url));
+    const { status, stderr } = spawnSync("python3", ["-B", tests], { encoding: "utf8", timeout: TIMEOUT_MS });
+    expect(stderr).toMatch(/\nRan [0-9]+ tests in /);
+    expect(status, stderr).toBe(0);
   });
 
   it("receipts and exports with one bit changed", async () => {

@@ -1,0 +1,16 @@
+import type * as core from "../../src/core/index.ts";
+
+/** What random_proofs.py writes: an example, and what verify.py answers. */
+export interface ProofExample {
+  readonly [member: string]: unknown;
+}
+export interface ProofAnswer {
+  readonly code?: string;
+  readonly exit?: number;
+}
+export type ProofKind = "tokens" | "ots" | "packages";
+
+export function comparable(answer: ProofAnswer, kind: ProofKind): ProofAnswer;
+export function judgeOf(
+  library: typeof core,
+): Readonly<Record<ProofKind, (example: ProofExample) => Promise<ProofAnswer>>>;
