@@ -571,6 +571,7 @@ export async function recover(
       reason: options.reason,
       evidence: options.evidence === undefined ? undefined : parseContradiction(options.evidence),
       lastSeen: (origin) => state.lastSeen(origin),
+      keptPolicy: (origin) => state.readPolicy(origin),
       clock: options.clock ?? systemClock,
       random: options.random ?? systemRandom,
       limits: { ...DEFAULT_LIMITS, ...options.limits },

@@ -3,7 +3,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, describe, expect, it } from "vitest";
 import { verifyContradiction } from "../core/contradiction.ts";
-import { parsePolicy } from "../core/policy.ts";
+import { formatVerifierKey, parseVerifierKey } from "../core/note.ts";
+import { formatPolicy, parsePolicy } from "../core/policy.ts";
 import { generateLogKey, openState } from "../keys/index.ts";
 import { Ledger, recover } from "../open.ts";
 import { filesystemArchive } from "../storage/archive/filesystem.ts";
@@ -140,6 +141,25 @@ describe("a ledger that was recovered", () => {
     expect((await verify(file, { state: options.state })).findings.map(({ code }) => code)).toEqual([
       "expected-beyond",
     ]);
+  });
+
+  it("keeps what the policy of this machine asks for: witnesses, their operators, a quorum", async () => {
+    const { file, options, origin, policy } = await rollBack(1, 4, { lockStore: "kept" });
+    const state = openState({ dir: options.state });
+    const witnesses = ["a", "b"].map((name) => {
+      const { publicKey } = generateLogKey();
+      const vkey = formatVerifierKey({ name: `${name}.test`, type: 4, publicKey });
+      return { name, key: parseVerifierKey(vkey), url: null };
+    });
+    const operators = [{ name: "acme", witnesses: ["a"] }];
+    state.writePolicy(origin, formatPolicy({ ...policy, witnesses, operators, quorum: "b" }));
+    const signer = generateLogKey();
+    expect(await recover(file, { ...options, signer, reason: "key lost too" })).toMatchObject({
+      lost: ["database", "key"],
+    });
+    const kept = parsePolicy(state.readPolicy(origin) ?? "");
+    expect(kept).toMatchObject({ quorum: "b", operators, witnesses: [{ name: "a" }, { name: "b" }] });
+    expect(kept.logKeys).toHaveLength(2);
   });
 
   it("opens beside the published copy that it gave up, and publishes elsewhere", async () => {

@@ -6,6 +6,7 @@ import { ConflictError, MalformedError, UnavailableError } from "../core/errors.
 import { type Event, encodeEvent } from "../core/event.ts";
 import { isInForce } from "../core/ledger-state.ts";
 import { formatNote, parseNote, parseVerifierKey, signNote, spkiOfVerifierKey } from "../core/note.ts";
+import { parsePolicy } from "../core/policy.ts";
 import { keyIdOf } from "../core/signature/table.ts";
 import type { Clock } from "./clock.ts";
 import { loadState } from "./control-log.ts";
@@ -30,6 +31,8 @@ export interface RecoverParts {
   readonly evidence?: Contradiction | undefined;
   /** Checkpoint that a reader on this machine saw last. */
   readonly lastSeen?: ((origin: string) => string | undefined) | undefined;
+  /** Policy that this machine keeps: what it asks for beside the log keys stays. */
+  readonly keptPolicy?: ((origin: string) => string | undefined) | undefined;
   readonly clock: Clock;
   readonly random: Random;
   readonly limits: LedgerLimits;
@@ -134,7 +137,9 @@ export async function recoverLedger(parts: RecoverParts): Promise<Recovered> {
   const note = formatNote(text, [line]);
   await lockStore.replace(origin, record?.note ?? null, note);
   await storage.putCheckpoint({ size, note });
-  const policy = policyOf((await loadState(storage)).state, genesisLeaf);
+  const kept = parts.keptPolicy?.(origin);
+  const base = kept === undefined ? undefined : parsePolicy(kept);
+  const policy = policyOf((await loadState(storage)).state, genesisLeaf, base);
   return { index, origin, genesis: genesisLeaf, policy, lost, checkpoint: trusted, seenIsLost };
 }
 

@@ -99,6 +99,15 @@ export function archiveSuite(name: string, tools: SuiteTools, make: () => Promis
       expect(text(await archive.get("checkpoint"))).toBe("3");
     });
 
+    check("replaces objects in folders too, as large as the largest bundle, each by itself", async ({ archive }) => {
+      const [first, second] = [new Uint8Array(256 * 65_537).fill(7), new Uint8Array(256 * 65_537).fill(8)];
+      for (const path of ["body/000", "body/x001/000"]) await archive.replace(path, null, first);
+      await archive.replace("body/x001/000", first, second);
+      expect(Buffer.compare((await archive.get("body/000")) as Uint8Array, first)).toBe(0);
+      expect(Buffer.compare((await archive.get("body/x001/000")) as Uint8Array, second)).toBe(0);
+      expect(await outcomeOf(archive.replace("body/x001/000", first, second))).toBe("lock-moved");
+    });
+
     check("answers lock-moved to any other expectation, and nothing changes", async ({ archive }) => {
       expect(await outcomeOf(archive.replace("checkpoint", bytes("1"), bytes("2")))).toBe("lock-moved");
       expect(await outcomeOf(archive.replace("checkpoint", bytes(""), bytes("2")))).toBe("lock-moved");

@@ -154,6 +154,7 @@ export function filesystemArchive(directory: string): Archive {
     const decision = join(root, DECIDED, digest(path, expected));
     const isExpected = async (): Promise<boolean> => same(await readFile(target, BUNDLE_BYTES_MAX), expected);
     while (await isExpected()) {
+      await makeFolder(dirname(target));
       const draft = await writeDraft(next);
       const claim = await writeDraft(encodeUtf8(draft.slice(-24)));
       const isOurs = await linkTo(claim, decision).finally(() => unlink(claim).catch(absent));
