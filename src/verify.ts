@@ -1,13 +1,17 @@
 import { createReadStream } from "node:fs";
-import { stat } from "node:fs/promises";
+import { open, stat } from "node:fs/promises";
+import { BITCOIN_HEADERS_MAX } from "./core/anchor-proof/bitcoin.ts";
+import type { ByteSource } from "./core/byte-source.ts";
 import { isTallystickError, MalformedError, UnavailableError, VerificationError } from "./core/errors.ts";
 import { recogniseFile } from "./core/file-kind.ts";
 import { type FileLine, splitLines } from "./core/file-lines.ts";
 import { RECEIPT_BYTES_MAX } from "./core/limits.ts";
 import type { VerifyReport } from "./core/report.ts";
 import { verifyExport } from "./core/verify-export.ts";
+import { type VerifyPackageOptions, verifyPackage } from "./core/verify-package.ts";
 import { reportReceipt } from "./core/verify-receipt.ts";
 import { openState, type State } from "./keys/index.ts";
+import { readHeaders } from "./ledger/header-source.ts";
 import type { LockStore } from "./ledger/lock-store.ts";
 import { type VerifyLedgerOptions, verifyLedger } from "./ledger/verify-ledger.ts";
 import { pathOf } from "./open.ts";
@@ -25,7 +29,7 @@ export interface VerifyOptions extends Omit<VerifyLedgerOptions, "pin" | "lastSe
 }
 
 /**
- * Verifies whatever an auditor may hold: a ledger, a receipt or an export, told apart by content, or a ledger that was published in
+ * Verifies whatever an auditor may hold: a ledger, a receipt, an export or an evidence package, told apart by content, or a ledger that was published in
  * a folder or behind a URL. Creates and changes nothing (but the state directory, with `remember`). Errors: `not-found`,
  * `ledger-replaced` (nothing, or another ledger, where this machine knows one), `unrecognised-file`, `not-a-ledger`, `newer-format`, `malformed-policy`, `storage-*`.
  */
@@ -40,7 +44,7 @@ export async function verify(file: string | URL, options: VerifyOptions = {}): P
     return await verifyDatabase(path, options, state);
   } catch (error) {
     if (!isTallystickError(error) || (error.code !== "not-a-ledger" && error.code !== "driver-missing")) throw error;
-    const report = await verifyText(path, options);
+    const report = await verifyFile(path, options);
     if (report === null) throw error;
     return report;
   }
@@ -67,13 +71,18 @@ async function isFolder(path: string, state: State | null): Promise<boolean> {
 const HEAD_BYTES = 64;
 const CHUNK_BYTES: number = 256 * 1024;
 
-const LEDGER_OPTIONS = [
-  ...(["expect", "since", "first", "last", "remember"] as const),
-  ...(["tsaRoots", "bitcoin", "requireAnchor"] as const),
-];
+const LEDGER_OPTIONS = ["since", "first", "last", "remember"] as const;
+const ANCHOR_OPTIONS = ["tsaRoots", "bitcoin", "requireAnchor"] as const;
 
-/** A receipt or an export; null for anything else. */
-async function verifyText(path: string, options: VerifyOptions): Promise<VerifyReport | null> {
+/** What is about a ledger, and not about a file of this kind. */
+const UNFIT_OPTIONS = {
+  receipt: [...LEDGER_OPTIONS, ...ANCHOR_OPTIONS, "expect"],
+  export: [...LEDGER_OPTIONS, ...ANCHOR_OPTIONS],
+  package: LEDGER_OPTIONS,
+} as const;
+
+/** A receipt, an export or an evidence package; null for anything else. */
+async function verifyFile(path: string, options: VerifyOptions): Promise<VerifyReport | null> {
   const { policy, allowSelfAsserted = false, findingsMax } = options;
   const pin = { allowSelfAsserted, ...(policy === undefined ? {} : { policy }) };
   const head = await readBounded(path, HEAD_BYTES);
@@ -82,16 +91,55 @@ async function verifyText(path: string, options: VerifyOptions): Promise<VerifyR
     throw new MalformedError("unrecognised-file", `${path} is JSON, but neither a receipt nor an export`);
   }
   if (kind === null) return null;
-  for (const name of LEDGER_OPTIONS) {
+  for (const name of UNFIT_OPTIONS[kind]) {
     // A comparison that nobody makes must not look as if it had been made.
     if (options[name] !== undefined && options[name] !== false) {
-      throw new TypeError(`verify: expected no ${name} with a receipt or an export: it is about a ledger`);
+      throw new TypeError(
+        `verify: expected no ${name} with ${kind === "export" ? "an" : "a"} ${kind}: it is about a ledger`,
+      );
     }
   }
   // One byte more than any receipt has is enough to refuse it.
   if (kind === "receipt") return reportReceipt(await readBounded(path, RECEIPT_BYTES_MAX + 1), pin);
+  const more = { ...pin, findingsMax, expect: options.expect };
+  if (kind === "package") return verifyPackageFile(path, { ...more, requireAnchor: options.requireAnchor }, options);
   const lines = (): AsyncIterable<FileLine> => splitLines(createReadStream(path, { highWaterMark: CHUNK_BYTES }));
-  return verifyExport(lines, { ...pin, ...(findingsMax === undefined ? {} : { findingsMax }) });
+  return verifyExport(lines, more);
+}
+
+async function verifyPackageFile(
+  path: string,
+  pin: VerifyPackageOptions,
+  options: VerifyOptions,
+): Promise<VerifyReport> {
+  const { bitcoin, signal, tsaRoots, onProgress } = options;
+  const file = await open(path);
+  try {
+    const { size: sizeBytes } = await file.stat();
+    let read = 0;
+    const source: ByteSource = {
+      sizeBytes,
+      read: async (offset, length) => {
+        signal?.throwIfAborted();
+        const bytes = new Uint8Array(length);
+        const { bytesRead } = await file.read(bytes, 0, length, offset);
+        if (bytesRead !== length)
+          throw new UnavailableError("storage-io", `${path}: the file changed while it was read`);
+        read += length;
+        // The entries, which are nearly all of it, are read twice.
+        onProgress?.(Math.min(read, 2 * sizeBytes), 2 * sizeBytes);
+        return bytes;
+      },
+    };
+    const headers =
+      bitcoin === undefined
+        ? undefined
+        : async (heights: readonly number[]) =>
+            (await readHeaders(bitcoin, heights, { signal, max: BITCOIN_HEADERS_MAX })).headers;
+    return await verifyPackage(source, { ...pin, tsaRoots, headers });
+  } finally {
+    await file.close();
+  }
 }
 
 /** The first bytes of a file. */

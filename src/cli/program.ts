@@ -203,7 +203,7 @@ export function buildProgram(execute: Execute): Command {
     program,
     "verify",
     "[FILE|URL]",
-    "verify a ledger, a receipt, an export or a published ledger",
+    "verify a ledger, a receipt, an export, an evidence package or a published ledger",
     () => import("./commands/verify.ts"),
   )
     .argument(
@@ -232,6 +232,7 @@ export function buildProgram(execute: Execute): Command {
     .option("--require-anchor", "exit 4 unless an anchor holds under what you trust")
     .option("--at <index>", "say between which outside times this entry was written", LEAF_INDEX)
     .option("--remember", "from now on require this history on this machine")
+    .option("--report <file>", "write the answer as a page for people too: one HTML file that prints")
     .option("--findings-max <n>", "findings to list; the rest are counted", wholeNumber("a count from 1", 1));
   keyOptions(
     add(
@@ -313,6 +314,27 @@ export function buildProgram(execute: Execute): Command {
     .requiredOption("--into <dir>", "folder of the copy; made when missing, never overwritten")
     .option("--bodies", "copy the events too, from now on, where they are published")
     .option("--policy <file>", "the policy that you pin (default: what this machine keeps for the ledger)");
+  keyOptions(
+    filterOptions(
+      add(
+        program,
+        "evidence",
+        "[LEDGER] --out FILE.zip",
+        "write a package with all that an auditor needs offline",
+        () => import("./commands/evidence.ts"),
+      )
+        .argument("[ledger]", LEDGER_ARGUMENT)
+        .requiredOption("--out <file>", "file to write, such as evidence.zip")
+        .option("--disclose <field>", "show this field only; may be given again (scheme fields)", collect)
+        .option(
+          "--prove-complete",
+          "prove that the filter left nothing out; the others come along, nearly all withheld",
+        )
+        .option("--since <file>", "a checkpoint that the auditor holds: proves that its history continues")
+        .option("--headers <file>", "Bitcoin headers to put in, for an auditor who looks the blocks up"),
+      { range: true },
+    ),
+  );
   add(
     program,
     "attack",

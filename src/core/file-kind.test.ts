@@ -22,6 +22,8 @@ describe("recogniseFile", () => {
     ['{ "entry":"', null],
     ['{"event":{', null],
     ["SQLite format 3\u0000", null],
+    ["PK\u0003\u0004", "package"],
+    ["P", null],
     ["", null],
   ] as const)("tells by the first bytes: %s", (head, kind) => {
     expect(recogniseFile(head)).toBe(kind);

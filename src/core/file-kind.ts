@@ -5,14 +5,15 @@ import { RECEIPT_BYTES_MAX } from "./limits.ts";
 
 /** What a file of evidence is. Normative: spec/verification.md 9-10. */
 
-const BEGINNINGS: readonly (readonly [string, "receipt" | "export"])[] = [
+const BEGINNINGS: readonly (readonly [string, "receipt" | "export" | "package"])[] = [
   ['{"checkpoint":"', "export"],
   ['{"digests":{', "receipt"],
   ['{"entry":"', "receipt"],
+  ["PK", "package"],
 ];
 
-/** Kind of a file by its first bytes (15 suffice); null: neither a receipt nor an export. */
-export function recogniseFile(head: Uint8Array | string): "receipt" | "export" | null {
+/** Kind of a file by its first bytes (15 suffice); null: neither a receipt, nor an export, nor an evidence package. */
+export function recogniseFile(head: Uint8Array | string): "receipt" | "export" | "package" | null {
   const text = typeof head === "string" ? head : String.fromCharCode(...head.subarray(0, 16));
   return BEGINNINGS.find(([beginning]) => text.startsWith(beginning))?.[1] ?? null;
 }

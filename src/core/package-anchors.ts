@@ -1,6 +1,6 @@
 import { strictText } from "#hash-platform";
 import { type AnchorExamination, examineAnchors, type RecordedAnchor, type ShownAnchor } from "./anchor-evidence.ts";
-import type { BitcoinHeader } from "./anchor-proof/bitcoin.ts";
+import { type BitcoinHeader, bitcoinHeightsOf } from "./anchor-proof/bitcoin.ts";
 import type { Certificate } from "./anchor-proof/certificate.ts";
 import { headOfNote } from "./contradiction.ts";
 import type { AnchorPayload } from "./control-event.ts";
@@ -10,6 +10,7 @@ import { examineBody } from "./entry-body.ts";
 import { isTallystickError } from "./errors.ts";
 import type { PackagedAnchor, RecordedEntry } from "./evidence-package.ts";
 import type { ExaminedHeader } from "./export-header.ts";
+import { sha256 } from "./hash.ts";
 import { verifyConsistency, verifyInclusion } from "./proof.ts";
 import type { Finding } from "./report.ts";
 
@@ -67,17 +68,38 @@ export async function examinePackageAnchors(parts: PackageAnchorsParts): Promise
   return { ...examination, findings: [...unproved, ...examination.findings.map(withoutIndex)] };
 }
 
-/** Indexes of the entries whose times are held against the anchors. */
-export async function anchoredIndexes(
+/** What has to be known before the anchors can be examined. */
+export interface AnchorNeeds {
+  /** Indexes of the entries whose times are held against them. */
+  readonly indexes: readonly number[];
+  /** Bitcoin blocks that they name, ascending. */
+  readonly heights: readonly number[];
+}
+
+export async function needsOf(
   anchors: readonly PackagedAnchor[],
   member: (name: string) => AsyncIterable<Uint8Array>,
-): Promise<number[]> {
+): Promise<AnchorNeeds> {
   const indexes: number[] = [];
-  for (const { note } of anchors) {
-    const anchored = headOf(await bytesOf(member(note)));
+  const heights = new Set<number>();
+  for (const { kind, note, proof } of anchors) {
+    const noteBytes = await bytesOf(member(note));
+    const anchored = headOf(noteBytes);
     if (anchored !== null) indexes.push(anchored.size - 1);
+    if (kind !== "opentimestamps") continue;
+    for (const height of heightsOf(await bytesOf(member(proof)), noteBytes)) heights.add(height);
   }
-  return indexes;
+  return { indexes, heights: [...heights].sort((a, b) => a - b) };
+}
+
+function heightsOf(proof: Uint8Array, note: Uint8Array): readonly number[] {
+  try {
+    return bitcoinHeightsOf(proof, sha256(note));
+  } catch (error) {
+    // Reported when the proof is examined.
+    if (!isTallystickError(error)) throw error;
+    return [];
+  }
 }
 
 async function bytesOf(pieces: AsyncIterable<Uint8Array>): Promise<Uint8Array> {

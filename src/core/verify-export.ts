@@ -352,7 +352,7 @@ function completenessOf(header: ExportHeader, tally: ExportTally): Verdict {
     return verdict("notEstablished", basis, [noCounters]);
   }
   if (open > 0) {
-    const basis = `${counted(open, "entry", "entries")} of ${first} to ${last} may belong to the selection too: what is shown of them does not say`;
+    const basis = `${counted(open, "entry", "entries")} of ${first} to ${last} may belong to the selection too: what is shown does not say`;
     return verdict("notEstablished", basis, [noCounters]);
   }
   if (!isWhole) {

@@ -12,7 +12,7 @@ import { splitLines } from "./file-lines.ts";
 import { unreadableReport, withFindings } from "./file-report.ts";
 import { FindingList } from "./finding-list.ts";
 import { algorithmOfVerifierKey, spkiOfVerifierKey } from "./note.ts";
-import { anchoredIndexes, examinePackageAnchors } from "./package-anchors.ts";
+import { examinePackageAnchors, needsOf } from "./package-anchors.ts";
 import { type PackageContent, PackageError, readPackage } from "./package-content.ts";
 import { logKeysAt, type Policy, verifyCheckpoint } from "./policy.ts";
 import { verifyConsistency } from "./proof.ts";
@@ -34,8 +34,11 @@ import {
 export interface VerifyPackageOptions extends VerifyExportOptions {
   /** Certificates of time-stamping authorities that the reader pins. */
   readonly tsaRoots?: readonly Certificate[] | undefined;
-  /** Block headers that the reader trusts to be in the chain. */
-  readonly headers?: readonly BitcoinHeader[] | undefined;
+  /** Block headers that the reader trusts to be in the chain, or where those of some heights come from. */
+  readonly headers?:
+    | readonly BitcoinHeader[]
+    | ((heights: readonly number[]) => Promise<readonly BitcoinHeader[]>)
+    | undefined;
   /** Asks for an anchor that holds under these. */
   readonly requireAnchor?: boolean | undefined;
 }
@@ -91,7 +94,8 @@ async function judgePackage(content: PackageContent, judging: Judging): Promise<
   checkManifest(content, examined, findings);
   const before = await checkConsistency(content, examined, findings);
   const times = new Map<number, string | null>();
-  for (const index of await anchoredIndexes(content.anchors, content.member)) times.set(index, null);
+  const { indexes, heights } = await needsOf(content.anchors, content.member);
+  for (const index of indexes) times.set(index, null);
   const tally = await judgeLines(linesOf(content), opened, findings, {
     rootAt: held?.size,
     onEntry: ({ index, time }) => void (times.has(index) && times.set(index, time)),
@@ -103,7 +107,7 @@ async function judgePackage(content: PackageContent, judging: Judging): Promise<
     member: content.member,
     examined,
     tsaRoots: options.tsaRoots ?? [],
-    headers: options.headers ?? [],
+    headers: typeof options.headers === "function" ? await options.headers(heights) : (options.headers ?? []),
     timeAt: (index) => times.get(index) ?? null,
   });
   for (const { code, message, ...more } of anchors.findings) findings.add(code, message, more);

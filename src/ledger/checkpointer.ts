@@ -3,9 +3,10 @@ import { type Checkpoint, formatCheckpoint, parseCheckpoint } from "../core/chec
 import { bytesEqual, encodeHex } from "../core/encoding.ts";
 import { leafHashHex } from "../core/entry.ts";
 import { FatalError, isTallystickError, UnavailableError, VerificationError } from "../core/errors.ts";
+import { manifestMessage } from "../core/evidence-package.ts";
 import { isInForce, type LedgerState, type LogKey } from "../core/ledger-state.ts";
 import { TILE_WIDTH } from "../core/limits.ts";
-import { formatNote, parseNote, signNote, verifyNote } from "../core/note.ts";
+import { formatNote, formatSignatureLine, noteKeyId, parseNote, signNote, verifyNote } from "../core/note.ts";
 import type { Clock } from "./clock.ts";
 import type { LockRecord, LockStore } from "./lock-store.ts";
 import { RightEdge, refuseDamagedTiles } from "./right-edge.ts";
@@ -191,6 +192,26 @@ export class Checkpointer {
     const ordered = [...signers].sort((a, b) => (a.algorithm < b.algorithm ? -1 : a.algorithm > b.algorithm ? 1 : 0));
     for (const signer of ordered) lines.push(await signNote(text, origin, signer, { time }));
     return formatNote(text, lines);
+  }
+
+  /** Error: `key-lost` without a log key in force. */
+  requireSigner(): void {
+    if (!this.canSign)
+      throw new UnavailableError("key-lost", "the ledger was opened without a log key, so nothing can be signed");
+    this.signersNow();
+  }
+
+  /** Lines of `manifest.sig` by every log key in force: spec/evidence-package.md 9. Errors: `key-lost`, `signer-unavailable`. */
+  async signManifest(manifest: Uint8Array): Promise<string> {
+    const { origin } = this.parts;
+    const message = manifestMessage(origin, manifest);
+    const lines: string[] = [];
+    for (const signer of this.signersNow()) {
+      const signature = await signer.sign(message);
+      const keyId = noteKeyId(origin, signer.algorithm === "ed25519" ? 1 : 6, signer.publicKey);
+      lines.push(formatSignatureLine(origin, keyId, signature));
+    }
+    return lines.join("");
   }
 
   /** Another process released a checkpoint that covers ours. */

@@ -4,7 +4,7 @@ import { encodeHex } from "../core/encoding.ts";
 import { type ParsedFilter, parseEntryFilter } from "../core/entry-filter.ts";
 import { isTallystickError, PolicyError, UnavailableError } from "../core/errors.ts";
 import type { JsonObject } from "../core/event.ts";
-import { formatExportHeader, formatExportLine } from "../core/export-format.ts";
+import { type ExportGenesis, formatExportHeader, formatExportLine } from "../core/export-format.ts";
 import { parseNote } from "../core/note.ts";
 import { proveInclusion, proveRange } from "../core/proof.ts";
 import { type ExportedEntry, exportLine } from "./export-line.ts";
@@ -105,16 +105,7 @@ async function headerLine(
 ): Promise<string> {
   const { note, size, origin, selection } = head;
   const { first, last, filter, proved } = selection;
-  const [stored] = await parts.storage.readEntries(0, 1);
-  if (stored === undefined || stored.body === null || stored.salts === null) {
-    throw new UnavailableError("storage-corrupt", "the genesis entry is missing; run verify");
-  }
-  const genesis = {
-    entry: stored.entry,
-    event: parseCanonical(stored.body) as JsonObject,
-    salt: encodeHex(stored.salts),
-    inclusion: await inclusionOf(0, size, parts),
-  };
+  const genesis = await wholeEntry(0, size, parts);
   const common = { checkpoint: note, genesis, origin };
   if (filter !== null && proved === null)
     return formatExportHeader({ ...common, selection: { kind: "filter", first, last, filter: filter as JsonObject } });
@@ -126,6 +117,25 @@ async function headerLine(
       proof,
     });
   return formatExportHeader({ ...common, selection: { kind: "range", first, last }, proof });
+}
+
+/** A control entry whole, as the header of an export shows genesis, with its inclusion proof in the tree of `size`. Error: `storage-corrupt`. */
+export async function wholeEntry(
+  index: number,
+  size: number,
+  parts: Omit<ProofParts, "checkpoint">,
+): Promise<ExportGenesis> {
+  const [stored] = await parts.storage.readEntries(index, index + 1);
+  if (stored === undefined || stored.body === null || stored.salts === null) {
+    const what = index === 0 ? "the genesis entry" : `the control entry ${index}`;
+    throw new UnavailableError("storage-corrupt", `${what} is missing; run verify`, { details: { index } });
+  }
+  return {
+    entry: stored.entry,
+    event: parseCanonical(stored.body) as JsonObject,
+    salt: encodeHex(stored.salts),
+    inclusion: await inclusionOf(index, size, parts),
+  };
 }
 
 async function* selected(parts: ExportParts, selection: Selection): AsyncGenerator<StoredEntry> {
@@ -144,7 +154,11 @@ async function* selected(parts: ExportParts, selection: Selection): AsyncGenerat
   }
 }
 
-async function inclusionOf(index: number, size: number, parts: ExportParts): Promise<string[]> {
+async function inclusionOf(
+  index: number,
+  size: number,
+  parts: Pick<ProofParts, "edge" | "storage">,
+): Promise<string[]> {
   return (await proveInclusion(index, size, parts.edge.tileReader(parts.storage))).map(encodeHex);
 }
 

@@ -1,10 +1,12 @@
 import { channel } from "node:diagnostics_channel";
 import { type AuthorSigner, signEvent, verifyAuthorSignatures } from "../core/author-signature.ts";
 import { parseCheckpoint } from "../core/checkpoint.ts";
-import { decodeUtf8, encodeHex } from "../core/encoding.ts";
+import { headOfNote } from "../core/contradiction.ts";
+import { bytesEqual, decodeUtf8, encodeHex } from "../core/encoding.ts";
 import type { Scheme } from "../core/entry.ts";
 import {
   isTallystickError,
+  MalformedError,
   OverloadedError,
   PolicyError,
   type TallystickError,
@@ -12,11 +14,13 @@ import {
   VerificationError,
 } from "../core/errors.ts";
 import { type EncodedEvent, type Event, encodeEvent } from "../core/event.ts";
+import type { ExportGenesis } from "../core/export-format.ts";
 import { sha256Hex } from "../core/hash.ts";
 import type { LedgerState } from "../core/ledger-state.ts";
 import { NOTE_BYTES_MAX } from "../core/limits.ts";
 import { parseNote } from "../core/note.ts";
 import type { Policy } from "../core/policy.ts";
+import { proveConsistency, treeHash } from "../core/proof.ts";
 import type { VerifyReport } from "../core/report.ts";
 import type { Anchor } from "./anchor.ts";
 import { Anchoring, type AnchorResult, type NewAnchor } from "./anchoring.ts";
@@ -26,7 +30,7 @@ import { Checkpointer, type SignedCheckpoint } from "./checkpointer.ts";
 import type { Clock } from "./clock.ts";
 import { type LoadedState, loadState, refreshState } from "./control-log.ts";
 import { type Erased, type EraseOptions, type EraseTarget, planErasure } from "./erase.ts";
-import { type ExportOptions, exportLedger } from "./export.ts";
+import { type ExportOptions, exportLedger, wholeEntry } from "./export.ts";
 import { Indexer } from "./indexer.ts";
 import { KeyEvents } from "./key-events.ts";
 import { policyOf } from "./ledger-policy.ts";
@@ -594,6 +598,40 @@ export class LedgerEngine {
     yield* exportLedger({ ...this.proofParts(), query: this.queryParts(), checkpoint: async () => note }, options);
   }
 
+  /**
+   * What an evidence package needs beside an export: proofs under a checkpoint of `size` that was released, and signatures of its manifest.
+   * Hashes are hex. Errors of `sign`: `key-lost` without a log key in force, `signer-unavailable`; of `consistency`: `forked` for a checkpoint
+   * that is not of this history, `origin-mismatch`, `malformed-checkpoint`.
+   */
+  packageProofs(size: number): PackageProofs {
+    this.requireOpen();
+    const { storage, edge, state } = this.proofParts();
+    const read = edge.tileReader(storage);
+    const consistency = async (oldSize: number): Promise<string[]> =>
+      oldSize === size ? [] : (await proveConsistency(oldSize, size, read)).map(encodeHex);
+    return {
+      consistencyFrom: consistency,
+      entry: (index) => wholeEntry(index, size, { storage, edge, state }),
+      since: async (note) => {
+        const head = headOfNote(note);
+        if (head === null) throw new MalformedError("malformed-checkpoint", "since: expected the note of a checkpoint");
+        if (head.origin !== this.origin)
+          throw new VerificationError(
+            "origin-mismatch",
+            `since: the checkpoint is of ${head.origin}, not of ${this.origin}`,
+          );
+        const root = head.size <= size ? await treeHash(head.size, read) : null;
+        if (root === null || !bytesEqual(root, head.root)) {
+          const message = `since: the checkpoint of size ${head.size} is not of the history of this ledger, which has ${size} entries`;
+          throw new VerificationError("forked", message, { details: { size: head.size } });
+        }
+        return consistency(head.size);
+      },
+      requireSigner: () => this.checkpointer.requireSigner(),
+      sign: (manifest) => this.checkpointer.signManifest(manifest),
+    };
+  }
+
   /** How healthy the ledger is: what is not signed or witnessed yet, and for how long. Asks nobody. */
   async status(): Promise<LedgerStatus> {
     this.requireOpen();
@@ -949,6 +987,20 @@ export interface AnchorOptions {
   /** Whom to ask, instead of those that the ledger was opened with. */
   readonly anchors?: readonly Anchor[];
   readonly signal?: AbortSignal;
+}
+
+/** See `packageProofs`. */
+export interface PackageProofs {
+  /** Consistency proof from a smaller size. */
+  readonly consistencyFrom: (oldSize: number) => Promise<readonly string[]>;
+  /** The same from a checkpoint that somebody holds, which must be of this history. */
+  readonly since: (note: string) => Promise<readonly string[]>;
+  /** A control entry whole, with its inclusion proof. */
+  readonly entry: (index: number) => Promise<ExportGenesis>;
+  /** Error: `key-lost` where this process holds no log key in force. */
+  readonly requireSigner: () => void;
+  /** Signature lines over the manifest of a package, by every log key in force. */
+  readonly sign: (manifest: Uint8Array) => Promise<string>;
 }
 
 /** A recorded anchor. */

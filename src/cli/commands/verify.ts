@@ -1,6 +1,8 @@
+import { basename } from "node:path";
 import { NOTE_BYTES_MAX, POLICY_BYTES_MAX } from "../../core/limits.ts";
 import type { VerifyReport } from "../../core/report.ts";
 import { exitCodeOf } from "../../core/report.ts";
+import { formatReportHtml } from "../../core/report-html.ts";
 import { bracketOf } from "../../core/timeline.ts";
 import { pathOf } from "../../open.ts";
 import { isWebLocation } from "../../published.ts";
@@ -9,8 +11,9 @@ import { bitcoinFrom, tsaRootsFrom } from "../anchor-services.ts";
 import { type Context, ledgerAnd, stateOf } from "../context.ts";
 import { EXIT, type ExitCode } from "../exit-codes.ts";
 import { UsageError } from "../failure.ts";
-import { readInput } from "../files.ts";
+import { readInput, writeDocument } from "../files.ts";
 import { reportLines } from "../report-text.ts";
+import { safeText } from "../terminal-text.ts";
 
 interface VerifyCommandOptions {
   readonly policy?: string;
@@ -25,9 +28,10 @@ interface VerifyCommandOptions {
   readonly bitcoin?: readonly string[];
   readonly requireAnchor?: boolean;
   readonly at?: number;
+  readonly report?: string;
 }
 
-/** Verifies a ledger, a published ledger, a receipt or an export, told apart by content, and answers with six verdicts. */
+/** Verifies a ledger, a published ledger, a receipt, an export or an evidence package, told apart by content, and answers with six verdicts. */
 export async function run(
   context: Context,
   positionals: readonly string[],
@@ -66,11 +70,25 @@ export async function run(
   if (at !== undefined && at >= report.size && report.size > 0)
     throw new UsageError(`expected --at to be an entry of what was verified, below ${report.size}, got ${at}`);
   const bracket = at === undefined ? null : { index: at, ...bracketOf(report.timeline, at) };
+  if (options.report !== undefined) await writeReport(context, file, { report, page: options.report });
   await out.object("report", bracket === null ? report : { ...report, bracket });
   for (const line of reportLines(report, { file, style: out.style, columns: out.columns, bracket }))
     await out.line(line);
   if (options.remember === true) noteRemembered(context, file, report);
   return signal.aborted ? EXIT.interrupted : exitCodeOf(report);
+}
+
+async function writeReport(
+  { out }: Context,
+  file: string,
+  { report, page }: { readonly report: VerifyReport; readonly page: string },
+): Promise<void> {
+  if (page === "-") throw new UsageError("expected --report to name a file");
+  const time = new Date().toISOString();
+  await writeDocument(out, page, [
+    formatReportHtml(report, { file: isWebLocation(file) ? file : basename(file), time }),
+  ]);
+  out.note(`the report as a page is in ${safeText(page)}`);
 }
 
 function noteRemembered(context: Context, file: string, report: VerifyReport): void {
