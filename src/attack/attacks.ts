@@ -1,8 +1,8 @@
 import { cpSync, rmSync, writeFileSync } from "node:fs";
 import { canonicalize } from "../core/canonical-json.ts";
 import { parseCheckpoint } from "../core/checkpoint.ts";
-import { encodeUtf8 } from "../core/encoding.ts";
-import { leafHashHex, parseEntry } from "../core/entry.ts";
+import { encodeHex, encodeUtf8 } from "../core/encoding.ts";
+import { formatTime, leafHashHex, parseEntry, parseTime } from "../core/entry.ts";
 import { isTallystickError } from "../core/errors.ts";
 import { parseEvent } from "../core/event.ts";
 import { sha256 } from "../core/hash.ts";
@@ -32,6 +32,7 @@ import { openSqliteStorage } from "../storage/sqlite.ts";
 import { digestOf } from "../storage/sqlite-statements.ts";
 import { type LedgerFile, tamperWithFile } from "./ledger-file.ts";
 import { OUTSIDE_MS, type OutsideWitness, openWitness } from "./outside.ts";
+import { authorityFromSeed, stampWith } from "./outside-time.ts";
 import {
   type PlannedEntry,
   planOf,
@@ -42,7 +43,7 @@ import {
   tileReaderOf,
   type WrittenEntry,
 } from "./rewriting.ts";
-import { changed, hashOf, regrown, TAMPERINGS, type Tampering } from "./tamperings.ts";
+import { changed, hashOf, invented, regrown, TAMPERINGS, type Tampering } from "./tamperings.ts";
 import { openVictim, type Victim, type VictimPlaces } from "./victim.ts";
 
 /** What somebody can do. From `write` to `lock` they do the same things, each with more at hand than the one before. */
@@ -55,6 +56,7 @@ export const ATTACKERS = [
   { id: "lock", title: "… and the lock store: the operator, or whoever has the whole machine" },
   { id: "append", title: "the operator, appending with key and lock store" },
   { id: "fork", title: "the operator, with two signed histories, published and shown" },
+  { id: "time", title: "the operator, about when" },
   { id: "backup", title: "put back from a backup" },
   { id: "files", title: "another file put in place" },
   { id: "signatures", title: "signatures and keys alone" },
@@ -96,15 +98,91 @@ function tamper({ victim }: Prey, work: (file: LedgerFile) => Promise<void> | vo
   return tamperWithFile(victim.path, victim.driver, work);
 }
 
-/** Rewrites the ledger by the plan of a tampering; returns what now stands there. */
-function recompute(file: LedgerFile, tampering: Tampering, prey: Prey): Rewritten {
+/** What stands in the place of anchors that a rewrite contradicts: nothing, or others that the attacker got. */
+type AnchorAnew = (entries: readonly WrittenEntry[], count: number) => Promise<readonly ForgedAnchor[]>;
+
+/** An entry that records an anchor, and what belongs to it. */
+interface ForgedAnchor {
+  readonly planned: PlannedEntry;
+  readonly note: Uint8Array;
+  readonly proof: Uint8Array;
+}
+
+/**
+ * Rewrites the ledger by the plan of a tampering; returns what now stands there. Anchors of the old history would give it away, so they
+ * are taken out, and others, or as many events that never happened, stand at the end.
+ */
+async function recompute(
+  file: LedgerFile,
+  tampering: Tampering,
+  prey: Prey,
+  anchorAnew: AnchorAnew = async () => [],
+): Promise<Rewritten> {
   const { at } = prey.victim;
   const entries = file.readEntries();
   const from = tampering.from(at);
-  const plan = tampering.plan(planOf(entries), at);
-  const rewritten = rewrite(entries.slice(0, from), plan.slice(from), rewriteOptions(entries, prey));
+  const plan = tampering.plan(planOf(entries), at).slice(from);
+  return rewriteWithout(file, { kept: entries.slice(0, from), plan, anchorAnew }, rewriteOptions(entries, prey));
+}
+
+async function rewriteWithout(
+  file: LedgerFile,
+  {
+    kept,
+    plan,
+    anchorAnew,
+  }: {
+    readonly kept: readonly WrittenEntry[];
+    readonly plan: readonly PlannedEntry[];
+    readonly anchorAnew: AnchorAnew;
+  },
+  options: RewriteOptions,
+): Promise<Rewritten> {
+  const staying = plan.filter(({ body }) => parseEvent(body).action !== "ledger.anchor");
+  const lost = plan.length - staying.length;
+  if (lost === 0) {
+    const rewritten = rewrite(kept, plan, options);
+    file.writeAll(rewritten);
+    return rewritten;
+  }
+  const base = rewrite(kept, staying, options);
+  const forged = await anchorAnew(base.entries, lost);
+  const last = planOf(base.entries.slice(-1));
+  const filling = Array.from({ length: lost - forged.length }, (_, i) => invented(last, i));
+  const rewritten = rewrite(base.entries, [...filling, ...forged.map(({ planned }) => planned)], options);
   file.writeAll(rewritten);
+  const first = rewritten.entries.length - forged.length;
+  file.replaceAnchors(
+    forged.map(({ note, proof }, i) => ({ index: first + i, note, proof })),
+    kept.length,
+  );
   return rewritten;
+}
+
+/** When the attack happens: what stands outside says so, whatever the ledger claims. */
+const ATTACK_MS: number = OUTSIDE_MS + 30 * 86_400_000;
+
+/** The entry of an anchor at a time that the ledger claims. */
+function anchorOf(kind: string, note: string, proof: Uint8Array, timeMs: number): ForgedAnchor {
+  const { size, root } = parseCheckpoint(parseNote(note).text);
+  const bytes = encodeUtf8(note);
+  const hashes = { note: encodeHex(sha256(bytes)), proof: encodeHex(sha256(proof)) };
+  const body = canonicalize({ action: "ledger.anchor", payload: { kind, root: encodeHex(root), size, ...hashes } });
+  return { planned: { body, scheme: "control", time: formatTime(timeMs) }, note: bytes, proof };
+}
+
+/** What those outside give to anybody who asks: they stamp every history, and today. */
+async function anchorsOfToday(
+  victim: Victim,
+  entries: readonly WrittenEntry[],
+  claimedMs: number = ATTACK_MS,
+): Promise<readonly ForgedAnchor[]> {
+  const note = await signHead(entries, entries.length, victim);
+  const digest = sha256(encodeUtf8(note));
+  return [
+    anchorOf("rfc3161", note, await stampWith(victim.authority, digest, ATTACK_MS), claimedMs),
+    anchorOf("opentimestamps", note, victim.chain.confirm(digest, ATTACK_MS), claimedMs),
+  ];
 }
 
 /** What each attacker adds to a tampering. */
@@ -113,12 +191,15 @@ const MEANS: readonly {
   readonly run: (tampering: Tampering, prey: Prey) => Promise<void>;
 }[] = [
   { attacker: "write", run: (tampering, prey) => tamper(prey, (file) => tampering.write(file, prey.victim.at)) },
-  { attacker: "recompute", run: (tampering, prey) => tamper(prey, (file) => void recompute(file, tampering, prey)) },
+  {
+    attacker: "recompute",
+    run: (tampering, prey) => tamper(prey, async (file) => void (await recompute(file, tampering, prey))),
+  },
   {
     attacker: "replay",
     run: (tampering, prey) =>
-      tamper(prey, (file) => {
-        recompute(file, tampering, prey);
+      tamper(prey, async (file) => {
+        await recompute(file, tampering, prey);
         const isOlder = ({ size }: StoredCheckpoint): boolean => size <= prey.victim.at.older;
         file.replaceCheckpoints(file.readCheckpoints().filter(isOlder));
         file.replaceCosigned(file.readCosigned().filter(isOlder));
@@ -128,7 +209,7 @@ const MEANS: readonly {
     attacker: "key",
     run: (tampering, prey) =>
       tamper(prey, async (file) => {
-        const { entries } = recompute(file, tampering, prey);
+        const { entries } = await recompute(file, tampering, prey, (now) => anchorsOfToday(prey.victim, now));
         await signAll(file, entries, prey.victim);
       }),
   },
@@ -136,7 +217,7 @@ const MEANS: readonly {
     attacker: "lock",
     run: (tampering, prey) =>
       asOperator(prey, async (file) => {
-        const { entries } = recompute(file, tampering, prey);
+        const { entries } = await recompute(file, tampering, prey, (now) => anchorsOfToday(prey.victim, now));
         return signAll(file, entries, prey.victim);
       }),
   },
@@ -260,9 +341,40 @@ function rewriteUnderAnotherKey(prey: Prey): Promise<void> {
     const event = parseEvent(genesis.body);
     const payload = { ...(event.payload as object), logKeys: [vkeyOf(victim.origin, signer)] };
     const plan = [{ ...genesis, body: canonicalize({ ...event, payload }) }, ...rest.map(changed)];
-    const rewritten = rewrite([], plan, rewriteOptions(stored, prey));
-    file.writeAll(rewritten);
+    const parts = { kept: [], plan, anchorAnew: async () => [] };
+    const rewritten = await rewriteWithout(file, parts, rewriteOptions(stored, prey));
     await signAll(file, rewritten.entries, { ...victim, signer });
+  });
+}
+
+/** Appends as the operator: an event at the time of the last one, and anchors over it. */
+function appendAnchored(
+  prey: Prey,
+  anchors: (entries: readonly WrittenEntry[]) => Promise<readonly ForgedAnchor[]>,
+): Promise<void> {
+  const { victim } = prey;
+  return asOperator(prey, async (file) => {
+    const stored = file.readEntries();
+    const options = rewriteOptions(stored, prey);
+    const event = { action: "access.granted", actor: "mallory", id: "attack.invalid/appended" };
+    const { entries } = rewrite(stored, [appended(stored, event, "event")], options);
+    const forged = await anchors(entries);
+    const grown = rewrite(
+      entries,
+      forged.map(({ planned }) => planned),
+      options,
+    );
+    const size = grown.entries.length;
+    const note = await signHead(grown.entries, size, victim);
+    file.writeTail(grown, stored.length);
+    file.replaceAnchors(
+      forged.map((one, i) => ({ index: entries.length + i, note: one.note, proof: one.proof })),
+      stored.length,
+    );
+    file.replaceCheckpoints([...file.readCheckpoints(), { size, note }]);
+    const cosigned = await seekCosignature(victim, grown.entries, { size, note });
+    if (cosigned !== null) file.replaceCosigned([...file.readCosigned(), { size, note: cosigned }]);
+    return note;
   });
 }
 
@@ -404,6 +516,55 @@ const OTHERS: readonly Attack[] = [
     title: "split view: the reader left before it",
     reader: { sawOlder: true },
     run: (prey) => asOperator(prey, (file) => forkFrom(prey.victim.at.cut, file, prey)),
+  },
+  {
+    id: "back-dating",
+    attacker: "time",
+    title: "a month back-dated, and anchored",
+    run: (prey) =>
+      appendAnchored(prey, (entries) => {
+        const claimed = parseTime(parseEntry(entries.at(-1)?.entry ?? "").time);
+        return anchorsOfToday(prey.victim, entries, claimed);
+      }),
+  },
+  {
+    id: "other-token",
+    attacker: "time",
+    title: "a time stamp of another checkpoint",
+    run: (prey) =>
+      appendAnchored(prey, async (entries) => {
+        const { authority, held } = prey.victim;
+        const note = await signHead(entries, entries.length, prey.victim);
+        const token = await stampWith(authority, sha256(encodeUtf8(held.olderCheckpoint)), OUTSIDE_MS);
+        return [anchorOf("rfc3161", note, token, OUTSIDE_MS)];
+      }),
+  },
+  {
+    id: "forged-ots",
+    attacker: "time",
+    title: "a proof in a block that does not have it",
+    run: (prey) =>
+      appendAnchored(prey, async (entries) => {
+        const note = await signHead(entries, entries.length, prey.victim);
+        const proof = prey.victim.chain.forge(sha256(encodeUtf8(note)));
+        return [anchorOf("opentimestamps", note, proof, OUTSIDE_MS)];
+      }),
+  },
+  {
+    id: "own-authority",
+    attacker: "time",
+    title: "an edit, stamped by an authority of his own",
+    run: (prey) =>
+      asOperator(prey, async (file) => {
+        const { victim, random } = prey;
+        const own = await authorityFromSeed(random.fill(new Uint8Array(32)));
+        const edit = TAMPERINGS.find(({ id }) => id === "edit") as Tampering;
+        const { entries } = await recompute(file, edit, prey, async (now) => {
+          const note = await signHead(now, now.length, victim);
+          return [anchorOf("rfc3161", note, await stampWith(own, sha256(encodeUtf8(note)), OUTSIDE_MS), OUTSIDE_MS)];
+        });
+        return signAll(file, entries, victim);
+      }),
   },
   ...BACKUPS.map(
     ({ id, title, parts }): Attack => ({ id, attacker: "backup", title, run: ({ victim }) => restore(victim, parts) }),

@@ -12,7 +12,7 @@ import { CHECKPOINT_PATH } from "../ledger/publish.ts";
 import { RightEdge } from "../ledger/right-edge.ts";
 import type { LedgerStorage, StoredEntry } from "../ledger/storage.ts";
 import { discloseAll } from "../ledger/stored-event.ts";
-import { verifyLedger } from "../ledger/verify-ledger.ts";
+import { type VerifyLedgerOptions, verifyLedger } from "../ledger/verify-ledger.ts";
 import { filesystemArchive } from "../storage/archive/filesystem.ts";
 import { openSqliteStorage } from "../storage/sqlite.ts";
 import type { AttackedReader } from "./attacks.ts";
@@ -67,7 +67,7 @@ export function suspectOf(victim: Victim, reader: AttackedReader = {}): Suspect 
 async function verifyFile(
   { path, driver }: Victim,
   policy: string | null,
-  held: { readonly expect?: string },
+  held: Pick<VerifyLedgerOptions, "expect" | "tsaRoots" | "bitcoin" | "requireAnchor">,
 ): Promise<VerifyReport> {
   return withStorage({ path, driver }, async (storage) => {
     const snapshot = await storage.snapshot();
@@ -139,6 +139,20 @@ export const EVIDENCE: readonly Evidence[] = [
     title: ["boot", "check"],
     holds: "the operator's own: a lock store on a second medium, the published copy, what the machine saw",
     notices: askBoot,
+  },
+  {
+    id: "rfc3161",
+    name: "RFC 3161",
+    title: ["RFC", "3161"],
+    holds: "an authority's certificate: a time stamp in the ledger that holds under it",
+    notices: (suspect) => askAnchors(suspect, "RFC 3161", { tsaRoots: [suspect.authority.certificate] }),
+  },
+  {
+    id: "opentimestamps",
+    name: "OpenTimestamps",
+    title: ["Bitcoin", "stamp"],
+    holds: "block headers: a proof in the ledger that leads into the chain of blocks",
+    notices: (suspect) => askAnchors(suspect, "OpenTimestamps", { bitcoin: suspect.chain }),
   },
   {
     id: "receipt",
@@ -306,6 +320,20 @@ function askMirror(suspect: Suspect): Promise<Notice> {
     return [...said.codes, ...followed.codes];
   };
   return answer(look, { expectsLedger: true });
+}
+
+/** `verify` by a reader who trusts one kind of those who tell the time, and asks for an anchor of that kind that holds. */
+function askAnchors(
+  suspect: Suspect,
+  kind: string,
+  trust: Pick<VerifyLedgerOptions, "tsaRoots" | "bitcoin">,
+): Promise<Notice> {
+  const look = async (): Promise<readonly string[]> => {
+    const report = await verifyFile(suspect, suspect.policy, { ...trust, requireAnchor: true });
+    const about = report.findings.filter(({ evidence }) => evidence?.startsWith(kind) === true);
+    return [...codesOf(about), ...(report.requiredMissing.includes("anchor") ? ["anchor-required"] : [])];
+  };
+  return answer(look, { expectsLedger: false });
 }
 
 /** Nothing, or an error; what contradicts itself is evidence only if others can check it. */

@@ -1,4 +1,4 @@
-import type { StoredCheckpoint } from "../ledger/storage.ts";
+import type { StoredAnchor, StoredCheckpoint } from "../ledger/storage.ts";
 import type { SqliteDatabase, SqliteDriver } from "../storage/sqlite-driver.ts";
 import { tileKey } from "../storage/sqlite-schema.ts";
 import { digestOf, plainBytes } from "../storage/sqlite-statements.ts";
@@ -23,6 +23,8 @@ export interface LedgerFile {
   readCosigned(): StoredCheckpoint[];
   /** As `replaceCheckpoints`, for those that witnesses cosigned. */
   replaceCosigned(checkpoints: readonly StoredCheckpoint[]): void;
+  /** Notes and proofs beside the anchors of entries from `first` on. */
+  replaceAnchors(anchors: readonly StoredAnchor[], first: number): void;
 }
 
 /** Tables whose rows follow from the entries. */
@@ -96,6 +98,11 @@ function fileOf(db: SqliteDatabase): LedgerFile {
     replaceCheckpoints: (checkpoints) => replaceNotes("checkpoints", checkpoints),
     readCosigned: () => readNotes("cosigned"),
     replaceCosigned: (checkpoints) => replaceNotes("cosigned", checkpoints),
+    replaceAnchors(anchors, first) {
+      db.prepare("DELETE FROM anchors WHERE idx >= ?").run(first);
+      const insert = db.prepare("INSERT INTO anchors(idx, note, proof) VALUES (?, ?, ?)");
+      for (const { index, note, proof } of anchors) insert.run(index, note, proof);
+    },
     writeAll(rewritten) {
       for (const table of ["entries", "disclosures", ...DERIVED]) db.exec(`DELETE FROM ${table}`);
       insertEntries(rewritten.entries);

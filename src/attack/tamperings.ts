@@ -102,7 +102,7 @@ export function changed(entry: PlannedEntry): PlannedEntry {
 }
 
 /** An event that never happened, at the time of the entry whose place it takes. */
-function invented(entries: readonly PlannedEntry[], index: number): PlannedEntry {
+export function invented(entries: readonly PlannedEntry[], index: number): PlannedEntry {
   return { body: inventEvent(`attack.invalid/invented-${index}`), scheme: "event", time: entries[index]?.time ?? "" };
 }
 

@@ -4,6 +4,7 @@ import { parseVerifierKey } from "../core/note.ts";
 import { formatPolicy, parsePolicy } from "../core/policy.ts";
 import { openState } from "../keys/index.ts";
 import { logSignerFromSeed } from "../keys/local-signer.ts";
+import type { Anchor, AnchorAnswer } from "../ledger/anchor.ts";
 import type { Random } from "../ledger/random.ts";
 import { seededClock, seededRandom } from "../ledger/seeded-random.ts";
 import type { Signer } from "../ledger/signer.ts";
@@ -11,12 +12,15 @@ import { Ledger, type OpenOptions } from "../open.ts";
 import { filesystemArchive } from "../storage/archive/filesystem.ts";
 import type { SqliteDriver } from "../storage/sqlite-driver.ts";
 import { followVictim, OUTSIDE_MS, type OutsideWitness, openWitness, witnessFromSeed } from "./outside.ts";
+import { authorityFromSeed, type OutsideChain, outsideChain, stampWith, type TimeAuthority } from "./outside-time.ts";
 import { copyEvents, inventEvents, type VictimEvent } from "./victim-events.ts";
 
 /** Where things happen in a victim, all leaf indexes or sizes. Those of 300 entries stand beside. */
 export interface Positions {
   /** 300: entries, and size of the latest checkpoint. */
   readonly size: number;
+  /** 198: entries below are anchored; it and the next record a time stamp and a proof in a block. */
+  readonly anchored: number;
   /** 200: size of the checkpoint before, of which an old copy of the database exists. */
   readonly older: number;
   /** 60: a control event, which puts entries under a hold. */
@@ -62,6 +66,9 @@ export interface Victim extends VictimPlaces {
   readonly mirrorPath: string;
   /** Somebody else, who cosigns. */
   readonly witness: OutsideWitness;
+  /** Others who tell the time: an authority that readers pin, and a chain whose blocks they know. */
+  readonly authority: TimeAuthority;
+  readonly chain: OutsideChain;
   readonly origin: string;
   readonly at: Positions;
   readonly held: Held;
@@ -82,7 +89,8 @@ export interface VictimOptions {
 /** Positions in a victim of `size` entries. */
 export function positionsOf(size: number): Positions {
   const at = (numerator: number, denominator: number): number => Math.floor((size * numerator) / denominator);
-  return { size, older: at(2, 3), hold: at(1, 5), target: at(2, 5), receipt: at(1, 2), cut: at(5, 6) };
+  const older = at(2, 3);
+  return { size, older, anchored: older - 2, hold: at(1, 5), target: at(2, 5), receipt: at(1, 2), cut: at(5, 6) };
 }
 
 /** Builds a ledger as its operator would, with the engine alone, under a throwaway origin, key and state directory. */
@@ -98,6 +106,8 @@ export async function buildVictim(options: VictimOptions): Promise<Victim> {
   const mirrorPath = join(folder, "mirror");
   const signer = logSignerFromSeed("ed25519", random.fill(new Uint8Array(32)));
   const witness = witnessFromSeed(random.fill(new Uint8Array(32)), join(folder, "witness.sqlite"));
+  const authority = await authorityFromSeed(random.fill(new Uint8Array(32)));
+  const chain = outsideChain();
   const origin = "attack.invalid/victim";
   const parts = { ...place, origin, signer, driver };
   const events = await eventsFor(options, random);
@@ -115,7 +125,9 @@ export async function buildVictim(options: VictimOptions): Promise<Victim> {
     const young = await openVictim(parts, { clock, random, witnesses });
     await appendInOrder(young, take(at.hold - 1));
     await young.keys.placeHold("case-17", { first: 1, last: at.hold - 1, reason: "litigation" });
-    await appendInOrder(young, take(at.older - at.hold - 1));
+    await appendInOrder(young, take(at.anchored - at.hold - 1));
+    // One after the other, so that their places are known.
+    for (const anchor of anchorsOf({ authority, chain })) await young.anchor({ anchors: [anchor] });
     const receipt = await young.prove(at.receipt);
     const olderCheckpoint = await young.checkpoint({ until: "witnessed" });
     await young.publish(published);
@@ -133,10 +145,25 @@ export async function buildVictim(options: VictimOptions): Promise<Victim> {
     await grown.close();
     await followVictim({ ...place, mirrorPath, held: { policy } });
     const held = { policy, witnessPolicy, checkpoint, olderCheckpoint, receipt };
-    return { ...place, folder, old, mirrorPath, witness, origin, at, held, signer, driver };
+    return { ...place, folder, old, mirrorPath, witness, authority, chain, origin, at, held, signer, driver };
   } finally {
     asked.close();
   }
+}
+
+/** Both who tell the time, as the engine asks them. */
+function anchorsOf({ authority, chain }: Pick<Victim, "authority" | "chain">): readonly Anchor[] {
+  const proof = (bytes: Uint8Array): AnchorAnswer => ({ kind: "proof", proof: bytes, complete: true, failures: [] });
+  return [
+    {
+      ...{ kind: "rfc3161", name: "tsa.invalid" },
+      submit: async (digest) => proof(await stampWith(authority, digest, OUTSIDE_MS)),
+    },
+    {
+      ...{ kind: "opentimestamps", name: "calendar.invalid" },
+      submit: async (digest) => proof(chain.confirm(digest, OUTSIDE_MS)),
+    },
+  ];
 }
 
 function placesIn(folder: string): VictimPlaces {

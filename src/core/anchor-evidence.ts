@@ -134,7 +134,8 @@ class AnchorExaminer {
       await this.examineOne(anchor);
     } catch (error) {
       if (!(error instanceof Objection)) throw error;
-      this.findings.push(index === undefined ? error.finding : { ...error.finding, index });
+      const finding = { evidence: nameOf(anchor), ...error.finding };
+      this.findings.push(index === undefined ? finding : { ...finding, index });
     }
   }
 
