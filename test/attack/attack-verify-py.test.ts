@@ -106,7 +106,7 @@ describe.skipIf(problem !== null)(
 
     it("gets an export of every attacked ledger that still has a checkpoint note", () => {
       expect(missing).toEqual(["wiped", "stripped-signatures"]);
-      expect(answers.size).toBe(55);
+      expect(answers.size).toBe(59);
     });
 
     it("says the same as the library: exit code, verdicts, findings and root", () => {

@@ -22,8 +22,14 @@ async function testLedger(
 
 /** The grace at close is time, too. */
 async function closeWith(ledger: Ledger, clock: SimulatedClock): Promise<void> {
-  const closed = ledger.close();
-  clock.advance(ANCHOR_CLOSE_MS);
+  let isClosed = false;
+  const closed = ledger.close().finally(() => {
+    isClosed = true;
+  });
+  while (!isClosed) {
+    clock.advance(ANCHOR_CLOSE_MS);
+    await new Promise<void>((resolve) => setImmediate(resolve));
+  }
   await closed;
 }
 
