@@ -241,6 +241,7 @@ async function openFile(path: string, options: OpenOptions): Promise<LedgerEngin
     readOnly,
     create: mayCreate,
     driver,
+    logThread: options.driver === undefined,
     ...(options.clock === undefined ? {} : { clock: options.clock }),
     ...(options.allowNetworkFileSystem === undefined ? {} : { allowNetworkFileSystem: options.allowNetworkFileSystem }),
   });

@@ -23,6 +23,8 @@ const LOG_BYTES_KEPT = 64 * 1024 * 1024;
  * whatever the batch, and the commit that does the moving blocks the event loop two to four times as long.
  */
 const LOG_PAGES = 1_000;
+/** The same while another thread moves the log: a bound for when it cannot keep up. */
+const LOG_PAGES_LEFT = 4_000;
 
 /** Whoever reads through everything once gains nothing from a large cache, and better-sqlite3 would give each connection 16 MB. */
 const LENT_CACHE_KB = 2_000;
@@ -55,6 +57,7 @@ export class SqliteFile {
   private source: ReadSource | undefined;
   private main: MainConnection | undefined;
   private borrowed = 0;
+  private logIsLeft = false;
   private closed = false;
   private closing: Promise<void> | undefined;
   private readonly pending = new Set<Promise<unknown>>();
@@ -145,6 +148,13 @@ export class SqliteFile {
         db.close();
       }
     });
+  }
+
+  /** Whether the commits that follow leave the log to somebody else, as long as it does not grow too long. */
+  leaveLog(isLeft: boolean): void {
+    if (isLeft === this.logIsLeft) return;
+    this.main?.db.exec(`PRAGMA wal_autocheckpoint=${isLeft ? LOG_PAGES_LEFT : LOG_PAGES}`);
+    this.logIsLeft = isLeft;
   }
 
   /** Moves the whole log into the database and empties it. False while a reader needs it, or another writer holds it. */

@@ -17,6 +17,7 @@ import type {
 import { SqliteFile } from "./sqlite-connection.ts";
 import { loadSqliteDriver, type SqliteDriver } from "./sqlite-driver.ts";
 import { assertDirectory, fileSystemType, isAtRest, networkFileSystem, realPath } from "./sqlite-files.ts";
+import { LogMover } from "./sqlite-log-mover.ts";
 import { createGuards, createSchema, isEmpty, resetDerived } from "./sqlite-schema.ts";
 import { openSnapshot } from "./sqlite-snapshot.ts";
 import { prepareStatements, type Statements } from "./sqlite-statements.ts";
@@ -28,6 +29,11 @@ export interface SqliteStorageOptions {
   readonly create?: boolean;
   /** Constructor of a SQLite driver; better-sqlite3 by default, loaded on first use. */
   readonly driver?: SqliteDriver;
+  /**
+   * A thread may move the write-ahead log after bulk commits; by default, unless `driver` is given. It loads better-sqlite3
+   * itself, because no other driver can be handed to a thread.
+   */
+  readonly logThread?: boolean;
   /** How long a write waits for other writers, in milliseconds; 30,000 by default. The event loop runs meanwhile. */
   readonly busyTimeoutMs?: number;
   /** Opens a ledger on a network or user-space file system, where no more than one machine may have it open. */
@@ -41,6 +47,8 @@ const BUSY_TIMEOUT_MS = 30_000;
 /** `watch` looks this often for entries of other processes. */
 const WATCH_EVERY_MS = 50;
 const READ_ENTRIES_MAX = 4_096;
+/** Entries of a commit that is not a small one. */
+const BULK_ENTRIES = 64;
 
 /**
  * One ledger in one SQLite file (WAL, `synchronous=FULL`, STRICT tables, guard triggers). Several processes may open the
@@ -82,7 +90,8 @@ export async function openSqliteStorage(path: string, options: SqliteStorageOpti
     await file.close();
     throw error;
   }
-  return new SqliteStorage(file, readPath);
+  const hasThread = !readOnly && (options.logThread ?? options.driver === undefined) && network === undefined;
+  return new SqliteStorage(file, readPath, hasThread ? new LogMover(location) : undefined);
 }
 
 function networkRefused(path: string, fileSystem: string): PolicyError {
@@ -95,9 +104,11 @@ function networkRefused(path: string, fileSystem: string): PolicyError {
 class SqliteStorage implements LedgerStorage {
   readonly capabilities: StorageCapabilities;
   private readonly file: SqliteFile;
+  private readonly logMover: LogMover | undefined;
 
-  constructor(file: SqliteFile, readPath: string) {
+  constructor(file: SqliteFile, readPath: string, logMover: LogMover | undefined) {
     this.file = file;
+    this.logMover = logMover;
     const capabilities = { name: "sqlite", durable: true, shared: true, synchronous: true, location: file.path };
     this.capabilities = readPath === file.path ? capabilities : { ...capabilities, readLocation: readPath };
   }
@@ -141,8 +152,17 @@ class SqliteStorage implements LedgerStorage {
       const batch = plan(viewOf(statements, head, reads));
       if (batch === undefined) return false;
       writeBatch(statements, batch, head.size);
+      this.shareLog(batch);
       return true;
     });
+  }
+
+  /** Bulk commits leave the log to the mover. Small ones are faster when they empty it themselves: it stays short, and is written over. */
+  private shareLog({ entries }: Batch): void {
+    const { logMover } = this;
+    const isBulk = entries.length >= BULK_ENTRIES;
+    this.file.leaveLog(isBulk && logMover?.isReady === true);
+    if (isBulk) logMover?.wrote(entries.reduce((sum, { entry, body }) => sum + entry.length + (body?.length ?? 0), 0));
   }
 
   async readEntries(first: number, end: number): Promise<readonly StoredEntry[]> {
@@ -227,6 +247,7 @@ class SqliteStorage implements LedgerStorage {
     const erasures = await this.read((statements) => statements.readPurges(), []);
     const last = erasures.at(-1);
     if (last === undefined) return "done";
+    await this.logMover?.settled();
     if (!(await this.file.emptyLog())) return "pending";
     await this.file.write(({ statements }) => {
       // Not those that another process may have added since: their bytes are in the new log.
@@ -240,8 +261,9 @@ class SqliteStorage implements LedgerStorage {
     return this.file.lend((db, closed) => openSnapshot(db, { path: this.file.path, closed }));
   }
 
-  close(): Promise<void> {
-    return this.file.close();
+  async close(): Promise<void> {
+    await this.logMover?.close();
+    await this.file.close();
   }
 
   private read<T>(work: (statements: Statements) => T, absent: T): Promise<T> {
