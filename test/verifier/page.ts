@@ -10,7 +10,7 @@ export interface Page {
   on(event: "console", listener: (message: { type(): string; text(): string }) => void): void;
   evaluate<T, A>(run: (argument: A) => T | Promise<T>, argument: A): Promise<T>;
   evaluate<T>(run: () => T | Promise<T>): Promise<T>;
-  setInputFiles(selector: string, files: readonly PageFile[] | string): Promise<void>;
+  setInputFiles(selector: string, files: readonly PageFile[] | readonly string[]): Promise<void>;
   waitForSelector(selector: string, options?: { timeout?: number }): Promise<unknown>;
   click(selector: string): Promise<void>;
   fill(selector: string, text: string): Promise<void>;
