@@ -76,7 +76,7 @@ describe("verification of a published ledger", () => {
         authenticity: {
           status: "pass",
           basis: `checkpoint of size 301 signed by ${keyName}, under the pinned policy`,
-          unchecked: ["keys, rules and author signatures: they stand in events, which are not published here"],
+          unchecked: ["keys, rules and author signatures: they stand in events, which were not seen here"],
         },
         completeness: {
           status: "pass",
