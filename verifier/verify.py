@@ -1976,7 +1976,7 @@ class Report:
     def __init__(self, kind, policy, pin=None):
         pin = pin or ("policy" if policy else "none")
         self.kind, self.pin = kind, pin
-        self.findings, self.omitted, self.failed = [], 0, set()
+        self.findings, self.omitted, self.failed, self.codes = [], 0, set(), set()
         self.status = {v: "notChecked" for v in VERDICTS}
         self.basis = {v: "" for v in VERDICTS}
         self.unchecked = {v: [] for v in VERDICTS}
@@ -1993,6 +1993,7 @@ class Report:
 
     def add(self, code, message, index=None, expected=None, found=None, evidence=None, notes=None):
         self.failed.add(FAILS[code])
+        self.codes.add(code)
         if len(self.findings) >= MAX_LISTED:
             self.omitted += 1
             return
@@ -4914,12 +4915,12 @@ class Published:
         return [data[i:i + 32] for i in range(0, 32 * width, 32)], None
 
     def _entries(self):
-        size, levels = self.size, 1
+        report, size, levels = self.report, self.size, 1
         while size >> 8 * levels:
             levels += 1
         stack = [[] for _ in range(levels)]      # hashes of the tile being filled, None for what is unknown
         tree, known = RangeRoot(0, []), True     # the root that the entries give
-        self.hash_name, self.before = None, None
+        self.hash_name, self.before, self.first_unknown = None, None, False
         self.held_root = None
         entry = None
         for bundle in range((size + 255) // 256):
@@ -4928,6 +4929,7 @@ class Published:
             if texts is None:
                 self.before = entry = None
                 known = False
+                self.first_unknown = self.first_unknown or bundle == 0
             for place in range(width):
                 leaf = None
                 if texts is not None:
@@ -4944,11 +4946,26 @@ class Published:
         if entry is not None and self.limit is not None and entry.time > self.limit:
             self.add("time-after-evidence", "the entry time is more than 300 s after the witness time", size - 1,
                      "at most " + self.limit, entry.time, "cosignatures of the checkpoint of size %d" % size)
-        if known:
-            root = tree.root_here()
-            if root != self.checkpoint.root and not self._explain():
-                self.add("checkpoint-root", "the entries do not give the root of the checkpoint", None, self.checkpoint.root.hex(),
-                         root.hex(), "checkpoint of size %d" % size)
+        root = tree.root_here() if known else None
+        if root == self.checkpoint.root:
+            return
+        self.held_root = None        # the tree is that of the checkpoint, so it is looked for in the tiles
+        confirmed = self._edge_confirmed()
+        if confirmed and self.held is not None and self.held.size <= size:
+            self.held_root = self._root_of_tiles(self.held.size)
+        if confirmed and self.first_unknown:
+            self._check_genesis((self.confirmed(0, 0) or [None])[0])
+        if confirmed and known:
+            self._explain()
+        if "object-mismatch" not in report.codes and (known or not confirmed):
+            self.add("checkpoint-root", "the entries do not give the root of the checkpoint", None, self.checkpoint.root.hex(),
+                     root.hex() if root else None, "checkpoint of size %d" % size)
+
+    def _check_genesis(self, leaf):
+        """P8"""
+        pinned = self.policy.genesis if self.policy is not None else None
+        if pinned is not None and leaf is not None and leaf.hex() != pinned:
+            self.add("genesis-mismatch", "entry 0 is not the pinned one", 0, pinned, leaf.hex(), "pinned genesis")
 
     def _push(self, stack, level, index, value):
         stack[level].append(value)
@@ -4972,17 +4989,15 @@ class Published:
                     break
 
     def _entry(self, index, data, leaf):
-        """P5, P8: the entry, or None if it is none."""
+        """P5: the entry, or None if it is none."""
         add, before = self.add, self.before
         if index == 0:
-            policy = self.policy
-            if policy is not None and policy.genesis is not None and leaf.hex() != policy.genesis:
-                add("genesis-mismatch", "entry 0 is not the pinned one", 0, policy.genesis, leaf.hex(), "pinned genesis")
+            self._check_genesis(leaf)
         try:
             entry = Entry(data.decode("ascii"))
         except (Refused, UnicodeDecodeError):
             add("entry-malformed", "not an entry text", index)
-            self.before = None
+            self.before = leaf.hex(), None
             return None
         if entry.index != index:
             add("index-mismatch", "an entry at another place than its index", index, "index %d" % index, "index %d" % entry.index)
@@ -4997,15 +5012,15 @@ class Published:
         if before is not None:
             if entry.previous != before[0]:
                 add("previous-mismatch", "previous is not the leaf hash of the entry before", index, before[0], entry.previous)
-            if entry.time < before[1]:
+            if before[1] is not None and entry.time < before[1]:
                 add("time-backwards", "the time is before that of the entry before", index, "at least " + before[1], entry.time)
         self.before = leaf.hex(), entry.time
         return entry
 
     # -- which object explains a wrong root (P6) ------------------------------------------------------
 
-    def _explain(self):
-        """Names each entry that differs from a tile that the root confirms. False if there is none."""
+    def _edge_confirmed(self):
+        """Do the tiles on the right edge give the root?"""
         size, edge, level = self.size, [], 0
         while size >> 8 * level:
             width = (size >> 8 * level) & 255
@@ -5023,10 +5038,20 @@ class Published:
                     part = subtree_root(hashes[at - (1 << bit):at])
                     root = part if root is None else node_hash(part, root)
                     at -= 1 << bit
-        if root != self.checkpoint.root:
-            return False
         self.confirmed = functools.lru_cache(maxsize=64)(self._confirm)
-        found = False
+        return root == self.checkpoint.root
+
+    def _root_of_tiles(self, size):
+        """The root that the tree has at a smaller size, or None where a tile does not show it."""
+        tree = RangeRoot(0, [])
+        for index in range((size + 255) // 256):
+            for leaf in (self.confirmed(0, index) or [])[:size - tree.count]:
+                tree.add(leaf)
+        return tree.root_here() if tree.count == size else None
+
+    def _explain(self):
+        """Names each entry that differs from a tile that the root confirms."""
+        size = self.size
         for bundle in range((size + 255) // 256):
             tile = self.confirmed(0, bundle)
             if tile is None:
@@ -5036,11 +5061,9 @@ class Published:
             for place, leaf in enumerate(tile):
                 end = at + 2 + (data[at] << 8 | data[at + 1])
                 if leaf_hash(data[at + 2:end]) != leaf:
-                    found = True
                     self.add("object-mismatch", "the entry is not the one of the tree", 256 * bundle + place, leaf.hex(),
                              leaf_hash(data[at + 2:end]).hex())
                 at = end
-        return found
 
     def _confirm(self, level, index):
         """The hashes of a tile if the root confirms it (published.md 8); the edge is confirmed."""

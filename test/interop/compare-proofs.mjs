@@ -1,4 +1,4 @@
-// Compares the built library with verify.py on random proofs and packages: compare-proofs.mjs tokens|ots|packages SEED COUNT
+// Compares the built library with verify.py on random proofs and packages: compare-proofs.mjs tokens|ots|packages|published SEED COUNT
 // SHOW=n prints n differences, FULL=1 their examples whole.
 import { spawn } from "node:child_process";
 import { createInterface } from "node:readline";
@@ -8,7 +8,8 @@ import { comparable, judgeOf } from "./judge-proofs.mjs";
 
 const [kind, seed, count] = process.argv.slice(2);
 const core = await import("../../dist/core/index.js");
-const judge = judgeOf(core)[kind];
+const { verify } = await import("../../dist/index.js");
+const judge = judgeOf(core, verify)[kind];
 const script = fileURLToPath(new URL("random_proofs.py", import.meta.url));
 const child = spawn("python3", [script, kind, seed, count], { stdio: ["ignore", "pipe", "inherit"] });
 const answers = new Map();

@@ -1,4 +1,5 @@
 import type * as core from "../../src/core/index.ts";
+import type { verify } from "../../src/index.ts";
 
 /** What random_proofs.py writes: an example, and what verify.py answers. */
 export interface ProofExample {
@@ -8,9 +9,10 @@ export interface ProofAnswer {
   readonly code?: string;
   readonly exit?: number;
 }
-export type ProofKind = "tokens" | "ots" | "packages";
+export type ProofKind = "tokens" | "ots" | "packages" | "published";
 
 export function comparable(answer: ProofAnswer, kind: ProofKind): ProofAnswer;
 export function judgeOf(
   library: typeof core,
+  verifyPath: typeof verify,
 ): Readonly<Record<ProofKind, (example: ProofExample) => Promise<ProofAnswer>>>;

@@ -1,3 +1,7 @@
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+
 // What the library says of a random proof, in the form of random_proofs.py.
 
 /**
@@ -5,12 +9,14 @@
  * not say that the anchor is missing too. In the signed attributes of a token, what is `malformed-proof` for one is `proof-invalid` for the other.
  */
 export function comparable(answer, kind) {
-  if (answer.verdicts?.order === "notChecked")
+  // Of a folder that is damaged in several ways, published.md P6 leaves open which damage explains a wrong root, and so some codes.
+  if (kind === "published") return { exit: answer.exit };
+  if (answer.required && answer.verdicts.order === "notChecked")
     return { ...answer, required: answer.required.filter((name) => name !== "anchor") };
   return kind === "tokens" && answer.code === "malformed-proof" ? { ...answer, code: "proof-invalid" } : answer;
 }
 
-export function judgeOf(core) {
+export function judgeOf(core, verifyPath) {
   const bytes = (text) => new Uint8Array(Buffer.from(text, "base64"));
   const answerOf = async (verify) => {
     try {
@@ -65,6 +71,32 @@ export function judgeOf(core) {
       } catch (error) {
         if (!core.isTallystickError(error)) throw error;
         return { exit: 5, codes: [error.code] };
+      }
+    },
+    published: async ({ objects, policy, held }) => {
+      const folder = mkdtempSync(join(tmpdir(), "tallystick-test-"));
+      try {
+        for (const [name, content] of Object.entries(objects)) {
+          const path = join(folder, name);
+          mkdirSync(dirname(path), { recursive: true });
+          writeFileSync(path, bytes(content));
+        }
+        const options = {
+          state: null,
+          ...(policy === null ? {} : { policy }),
+          ...(held === null ? {} : { expect: held }),
+        };
+        const report = await verifyPath(folder, options);
+        return {
+          exit: core.exitCodeOf(report),
+          codes: [...new Set(report.findings.map(({ code }) => code))].sort(),
+          verdicts: Object.fromEntries(core.VERDICT_NAMES.map((name) => [name, report.verdicts[name].status])),
+        };
+      } catch (error) {
+        if (!core.isTallystickError(error)) throw error;
+        return { exit: 5, codes: [error.code] };
+      } finally {
+        rmSync(folder, { recursive: true });
       }
     },
   };

@@ -1,6 +1,6 @@
-"""Proofs of anchors and evidence packages, honest and mutated, with what verify.py says of them: one JSON object a line.
+"""Proofs of anchors, evidence packages and published ledgers, honest and mutated, with what verify.py says of them: one JSON object a line.
 
-    random_proofs.py tokens|ots|packages SEED COUNT
+    random_proofs.py tokens|ots|packages|published SEED COUNT
 """
 import base64
 import hashlib
@@ -8,7 +8,9 @@ import io
 import json
 import os
 import random
+import struct
 import sys
+import tempfile
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "verifier"))
 sys.dont_write_bytecode = True
@@ -377,7 +379,103 @@ def packages(rng, count):
                "requireAnchor": require, "answer": answer}
 
 
+# --- published ledgers
+
+class Publisher(t.PublishedFolder):
+    def runTest(self):
+        pass
+
+
+def random_ledger(rng, size):
+    ledger = t.Ledger() if rng.random() < 0.98 else t.Ledger(hash_name="sha512")
+    bad = rng.randrange(1, size + 1) if rng.random() < 0.25 else None
+    while ledger.size < size:
+        over = {}
+        if ledger.size == bad:
+            over = rng.choice(({"index": bad + 1}, {"previous": "0" * 64}, {"time": "2026-01-02T02:00:00.000Z"}, {"time": "2026-01-05T02:00:00.000Z"}, {"v": 2},
+                               {"commitment": "sha3-256:" + "0" * 64}, {"scheme": "other"}))
+        ledger.event({"action": "a"}, **over)
+    return ledger
+
+
+def repacked(rng, data):
+    """A bundle with one of its entries changed."""
+    texts, at = [], 0
+    while at < len(data):
+        end = at + 2 + int.from_bytes(data[at:at + 2], "big")
+        texts.append(data[at + 2:end])
+        at = end
+    i = rng.randrange(len(texts))
+    what = rng.randrange(4)
+    if what == 0:
+        texts[i] = flipped(rng, texts[i])
+    elif what == 1:
+        texts[i] = texts[i].replace(b"2026", b"2025")
+    elif what == 2:
+        texts[i] = texts[rng.randrange(len(texts))]
+    else:
+        del texts[i]
+    return b"".join(struct.pack(">H", len(text)) + text for text in texts)
+
+
+def random_folder(rng, publisher, ledgers):
+    ledger = rng.choice(ledgers)
+    size = rng.choice((ledger.size, rng.randrange(1, ledger.size + 1)))
+    objects = publisher.publish(ledger, size)
+    if rng.random() < 0.2:
+        later = publisher.publish(ledger, ledger.size)
+        objects = dict(later, **objects)
+    note = ledger.checkpoint(size, witnesses=rng.choice(((), ((t.WITNESS, t.WNAME),), ((t.WITNESS, t.WNAME),))), signers=rng.choice((None,) * 9 + ((t.LOG2,),)))
+    objects["checkpoint"] = note.encode()
+    for _ in range(rng.choice((0, 1, 1, 1, 2))):
+        name = rng.choice(list(objects))
+        what = rng.randrange(7)
+        if what == 0 and len(objects) > 1 and name != "checkpoint":
+            del objects[name]
+        elif what == 1 and name.startswith("tile/entries/") and objects[name]:
+            try:
+                objects[name] = repacked(rng, objects[name])
+            except ValueError:
+                pass
+        elif what == 2:
+            objects[name] = rng.choice((objects[name][:-1], objects[name] + b"\0", b""))
+        elif what == 3 and objects[name]:
+            objects[name] = flipped(rng, objects[name])
+        elif what == 4:
+            objects["checkpoint"] = rng.choice(ledgers).checkpoint(size=None).encode()
+        elif what == 5:
+            other = publisher.publish(rng.choice(ledgers))
+            if name in other and name != "checkpoint":
+                objects[name] = other[name]
+    held = rng.choice(ledgers).checkpoint(rng.randrange(1, 4)) if rng.random() < 0.15 else ledger.checkpoint(rng.randrange(1, ledger.size + 1)) if rng.random() < 0.3 else None
+    return objects, held
+
+
+def published(rng, count):
+    publisher = Publisher()
+    sizes = [1, 2, 3, 7, 255, 256, 257, 300, 515, 600]
+    ledgers = [random_ledger(rng, size) for size in sizes for _ in range(2)]
+    policies = [t.policy_text(), t.policy_text(quorum="none"), t.policy_text(log=t.LOG2), None, t.policy_text("#tallystick genesis " + ledgers[2].leaves[0].hex()),
+                t.policy_text("#tallystick genesis " + "0" * 64, quorum="none")]
+    for _ in range(count):
+        objects, held = random_folder(rng, publisher, ledgers)
+        policy = rng.choice(policies)
+        reader = v.Reader(v.Policy.parse(policy.encode()) if policy else None, False, v.Checkpoint(held.encode()) if held else None)
+        with tempfile.TemporaryDirectory() as folder:
+            for name, data in objects.items():
+                path = os.path.join(folder, *name.split("/"))
+                os.makedirs(os.path.dirname(path), exist_ok=True)
+                with open(path, "wb") as file:
+                    file.write(data)
+            try:
+                report = v.verify_path(folder, reader)
+                answer = {"exit": report.exit_code, "codes": sorted({f["code"] for f in report.findings}), "verdicts": report.status}
+            except v.Unreadable as error:
+                answer = {"exit": 5, "codes": [error.code]}
+        yield {"objects": {name: b64(data) for name, data in objects.items()}, "policy": policy, "held": held, "answer": answer}
+
+
 if __name__ == "__main__":
     kind, seed, count = sys.argv[1:]
-    for case in {"tokens": tokens, "ots": ots, "packages": packages}[kind](random.Random(int(seed)), int(count)):
+    for case in {"tokens": tokens, "ots": ots, "packages": packages, "published": published}[kind](random.Random(int(seed)), int(count)):
         sys.stdout.write(json.dumps(case) + "\n")

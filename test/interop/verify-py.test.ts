@@ -12,6 +12,7 @@ import {
   splitLines,
   verifyExport,
 } from "../../src/core/index.ts";
+import { verify } from "../../src/index.ts";
 import {
   comparable as comparableProof,
   judgeOf,
@@ -186,8 +187,9 @@ describe.skipIf(!hasPython)("the library and verify.py judge alike (needs python
     ["tokens", 300],
     ["ots", 300],
     ["packages", 400],
+    ["published", 150],
   ] as const)("random proofs, honest and hostile: %s", async (kind, count) => {
-    const judgeProof = judgeOf(core)[kind];
+    const judgeProof = judgeOf(core, verify)[kind];
     const proofs = await randomProofs(kind, 6, count);
     expect(proofs.length).toBe(count);
     for (const { example, answer } of proofs) {
@@ -198,9 +200,9 @@ describe.skipIf(!hasPython)("the library and verify.py judge alike (needs python
     expect(holding.length).toBeGreaterThan(count / 20);
   });
 
-  it("its own tests, packages and anchors of the vectors among them", () => {
+  it("its own tests, packages and anchors of the vectors among them", { timeout: 4 * TIMEOUT_MS }, () => {
     const tests = fileURLToPath(new URL("../../verifier/test_verify.py", import.meta.url));
-    const { status, stderr } = spawnSync("python3", ["-B", tests], { encoding: "utf8", timeout: TIMEOUT_MS });
+    const { status, stderr } = spawnSync("python3", ["-B", tests], { encoding: "utf8", timeout: 4 * TIMEOUT_MS });
     expect(stderr).toMatch(/\nRan [0-9]+ tests in /);
     expect(status, stderr).toBe(0);
   });
