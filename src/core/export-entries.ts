@@ -141,11 +141,11 @@ export class ExportEntries {
     this.latestMs = witnessTime === null ? Number.POSITIVE_INFINITY : (witnessTime + TIME_SKEW_SECONDS_MAX) * 1000;
   }
 
-  /** The next line after the header. */
-  async add(file: FileLine): Promise<void> {
+  /** The next line after the header; a promise only where there are signatures to check: a wait for each line would cost as much as its hash. */
+  add(file: FileLine): Promise<void> | undefined {
     this.lines += 1;
     const line = this.parse(file);
-    if (line === null) return;
+    if (line === null) return undefined;
     const { entry, leafHash, content } = line;
     const { index } = entry;
     this.place(index);
@@ -177,11 +177,13 @@ export class ExportEntries {
     const erased = this.checkErasures(line);
     this.ask(line, body);
     if (content.kind === "withheld") this.countWithheld(index);
-    if (body === null) return;
+    if (body === null) return undefined;
     this.countHidden(line, erased);
     this.checkId(index, body);
-    if (entry.scheme === "control") return;
-    await this.checkAuthors(index, body);
+    if (entry.scheme === "control") return undefined;
+    const isSigned = body.members.signatures !== undefined || body.withheld.includes("signatures");
+    const required = this.isRequired(index);
+    return isSigned || required ? this.checkAuthors(index, body, { isSigned, required }) : undefined;
   }
 
   /** After the last line. */
@@ -477,11 +479,12 @@ export class ExportEntries {
   }
 
   /** S14-S16 */
-  private async checkAuthors(index: number, body: ExaminedBody): Promise<void> {
+  private async checkAuthors(
+    index: number,
+    body: ExaminedBody,
+    { isSigned, required }: { readonly isSigned: boolean; readonly required: boolean },
+  ): Promise<void> {
     const { members, withheld, hash, content } = body;
-    const isSigned = members.signatures !== undefined || withheld.includes("signatures");
-    const required = this.isRequired(index);
-    if (!isSigned && !required) return;
     if (isSigned && this.authorKeys === null) this.unreadSignatures += 1;
     const isWithheld = (name: string): boolean => withheld.includes(name);
     const judged = await judgeAuthors({ index, members, isWithheld, hash, content }, this.authorKeys, required);

@@ -1,7 +1,7 @@
 import { crc32, createInflateRaw } from "node:zlib";
 
 /** Bytes of one output piece. */
-const PIECE_BYTES: number = 256 * 1024;
+const PIECE_BYTES: number = 64 * 1024;
 
 /**
  * Content of one deflate stream, piece by piece. Throws an `Error` for bytes that are none, for a stream that ends before its last byte, or
@@ -15,8 +15,7 @@ export async function* inflateRaw(pieces: AsyncIterable<Uint8Array>): AsyncGener
     for await (const piece of pieces) {
       fed += piece.length;
       if (inflate.destroyed) return;
-      if (!inflate.write(piece))
-        await new Promise<void>((resolve) => inflate.once("drain", resolve).once("close", resolve));
+      if (!inflate.write(piece)) await drained(inflate);
     }
     inflate.end();
   };
@@ -36,6 +35,17 @@ export async function* inflateRaw(pieces: AsyncIterable<Uint8Array>): AsyncGener
   }
   if (failure !== null) throw failure;
   if (inflate.bytesWritten !== fed) throw new Error("the deflate stream ends before its data");
+}
+
+/** Room for more, or the end of it. */
+function drained(stream: ReturnType<typeof createInflateRaw>): Promise<void> {
+  return new Promise((resolve) => {
+    const done = (): void => {
+      stream.off("drain", done).off("close", done);
+      resolve();
+    };
+    stream.on("drain", done).on("close", done);
+  });
 }
 
 /** CRC-32 of what came before, continued over `bytes`; begins at 0. */

@@ -100,7 +100,7 @@ export async function openExport(
     const header = headerOf(first.done === true ? null : first.value);
     if ("code" in header) return header;
     const examined = await examineHeader(header, trust, findings);
-    const controls = await readControls(restOf(reading), examined);
+    const controls = await readControls({ [Symbol.asyncIterator]: () => reading }, examined);
     reportReplay(examined, controls, findings);
     return { examined, controls };
   } finally {
@@ -119,7 +119,10 @@ export async function judgeLines(
   let isHeader = true;
   for await (const line of lines) {
     if (isHeader) isHeader = false;
-    else await entries.add(line);
+    else {
+      const judged = entries.add(line);
+      if (judged !== undefined) await judged;
+    }
   }
   const tally = entries.finish();
   if (tally.fingerprint !== controls.fingerprint) {
@@ -153,10 +156,6 @@ export function compareHeld(
     findings.add("expected-root", message, { expected, found, evidence });
   }
   return true;
-}
-
-async function* restOf<T>(iterator: AsyncIterator<T>): AsyncGenerator<T> {
-  for (let next = await iterator.next(); next.done !== true; next = await iterator.next()) yield next.value;
 }
 
 /** E1-E3: the header, or the finding that ends verification. */
