@@ -115,6 +115,11 @@ BARS.push({
   bar: 0.9,
   direction: "at least",
 });
+BARS.push(atMost("verify an evidence package of 100k", "tallystick/evidence/verify/100k", 2, "s"));
+for (const mode of ["write", "verify"]) {
+  const memory = `tallystick/evidence/${mode}/1m/peak-memory`;
+  BARS.push(atMost(`peak memory: ${mode} an evidence package of 1M`, memory, 400, "MB"));
+}
 BARS.push(atMost("verify an RFC 3161 time stamp, median", "tallystick/anchors/verify-rfc3161", 3, "ms"));
 BARS.push(
   atMost("browser build of core: imports of node: modules", "tallystick/browser-bundle/node-imports", 0, "imports"),

@@ -138,6 +138,17 @@ export function createPlan({ full }) {
       );
     }
   }
+  for (const size of full ? ["100k", "1m"] : ["100k"]) {
+    for (const mode of ["write", "verify"])
+      steps.push(
+        node(
+          `tallystick/evidence/${mode}/${size}`,
+          "evidence.mjs",
+          { mode },
+          { needs: ["tallystick"], uses: `event-${size}` },
+        ),
+      );
+  }
   steps.push(python("nexuscone/verify", "nexuscone_bench.py", { mode: "verify", entries: 100_000, warmUp: 0 }));
   steps.push(
     python("signledger/verify", "signledger_bench.py", { mode: "verify", entries: full ? 20_000 : 5_000, warmUp: 100 }),

@@ -70,10 +70,10 @@ export async function run(
   if (at !== undefined && at >= report.size && report.size > 0)
     throw new UsageError(`expected --at to be an entry of what was verified, below ${report.size}, got ${at}`);
   const bracket = at === undefined ? null : { index: at, ...bracketOf(report.timeline, at) };
-  if (options.report !== undefined) await writeReport(context, file, { report, page: options.report });
   await out.object("report", bracket === null ? report : { ...report, bracket });
   for (const line of reportLines(report, { file, style: out.style, columns: out.columns, bracket }))
     await out.line(line);
+  if (options.report !== undefined) await writeReport(context, file, { report, page: options.report });
   if (options.remember === true) noteRemembered(context, file, report);
   return signal.aborted ? EXIT.interrupted : exitCodeOf(report);
 }
