@@ -1878,6 +1878,8 @@ def token(digest, signer, own, certificates=(), issuer="root", serial=2, time=b"
     if attributes is None:
         attributes = [("1.2.840.113549.1.9.3", der_oid("1.2.840.113549.1.9.16.1.4")),
                       ("1.2.840.113549.1.9.4", der(4, signer.digest(info).digest()))]
+        if "two names" in ess:
+            place = sequence(sequence(der(0xa4, der_name(issuer)), der(0xa4, der_name(issuer))), der_int(serial))
         if "v2" in ess:
             attributes.append(("1.2.840.113549.1.9.16.2.47", sequence(sequence(sequence(der(4, hashlib.sha256(own).digest()), place)))))
         if "v1" in ess:
@@ -1972,7 +1974,8 @@ class TimeStamps(unittest.TestCase):
         self.assertIsInstance(self.verify(self.make(), [self.own]), tuple)           # pinned itself
         for ess in ("v1", "v1 v2"):
             self.assertIsInstance(self.verify(self.make(ess=ess)), tuple)
-        self.assertEqual(self.verify(self.make(ess="")), "proof-invalid")
+        for ess in ("", "v2 two names"):
+            self.assertEqual(self.verify(self.make(ess=ess)), "proof-invalid")
         twin = certificate("tsa", self.signer, "root", self.signer, [STAMPS], serial=2, first=b"260102000000Z")
         self.assertEqual(self.verify(self.make(self.own, [twin])), "proof-invalid")
         self.assertIsInstance(self.verify(self.make(self.own, [twin, self.own])), tuple)

@@ -2866,7 +2866,8 @@ class TimeStamp:
         issuers = serial = None
         if place is not None:
             parts = Items(place)
-            issuers = [item.content for item in parts.take(_SEQUENCE).items() if item.tag == 0xa4]
+            names = parts.take(_SEQUENCE).items()
+            issuers = [names[0].content] if len(names) == 1 and names[0].tag == 0xa4 else []
             number = parts.take(_INTEGER)
             number.integer()
             serial = number.content
