@@ -77,7 +77,7 @@ describe("the page of a report", () => {
     const page = formatReportHtml(report({ verdicts, requiredMissing: ["quorum"], erased: { entries: 2, fields: 1 } }));
     expect(page).toContain("<li>time: 2 pending proofs</li>");
     expect(page).toContain("<li>evidence that was asked for is missing: quorum</li>");
-    expect(page).toContain("2 bodies, 1 fields");
+    expect(page).toContain("2 bodies, 1 field");
     expect(formatReportHtml(report())).not.toContain("What was not checked");
   });
 

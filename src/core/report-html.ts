@@ -206,10 +206,9 @@ function findingItem(finding: Finding): string {
 function uncheckedSection({ verdicts, requiredMissing, erased }: VerifyReport): string {
   const items = VERDICT_NAMES.flatMap((name) => verdicts[name].unchecked.map((text) => `${name}: ${text}`));
   const missing = requiredMissing.map((name) => `evidence that was asked for is missing: ${name}`);
-  const gone =
-    erased.entries + erased.fields === 0
-      ? []
-      : [`erased by entries of the ledger: ${count(erased.entries)} bodies, ${count(erased.fields)} fields`];
+  const { entries, fields } = erased;
+  const what = `${count(entries)} ${entries === 1 ? "body" : "bodies"}, ${count(fields)} ${fields === 1 ? "field" : "fields"}`;
+  const gone = entries + fields === 0 ? [] : [`erased by entries of the ledger: ${what}`];
   const all = [...missing, ...items, ...gone];
   if (all.length === 0) return "";
   return `<section>

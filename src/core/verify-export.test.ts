@@ -78,6 +78,28 @@ describe("verifyExport", () => {
     expect(finding).toMatchObject(JSON.parse(fences("findings.md")[0]!.replace(',"message":"…"', "")));
   });
 
+  it("compares a whole export with a checkpoint that the reader holds", async () => {
+    const { export: whole, ...rest } = named("a whole ledger");
+    const { export: earlier } = named("a checkpoint before the rest");
+    const noteIn = (file: string): string => JSON.parse(file.slice(0, file.indexOf("\n"))).checkpoint;
+    const answer = (file: string, note: string) => verifyExport(linesOf(file), { ...pinning(rest), expect: note });
+    const [own, held] = [noteIn(whole), noteIn(earlier)];
+    for (const note of [own, held]) expect(exitCodeOf(await answer(whole, note))).toBe(0);
+    const forged = held.replace(/\n6\n[^\n]+\n/, `\n6\n${"A".repeat(43)}=\n`);
+    expect((await answer(whole, forged)).findings.map(place)).toEqual(["expected-root"]);
+    const later = await answer(earlier, own);
+    expect(later.findings).toEqual([]);
+    expect(later.verdicts.completeness).toMatchObject({ status: "notEstablished" });
+    expect(later.verdicts.completeness.unchecked.join()).toContain("cannot be compared");
+    expect(exitCodeOf(later)).toBe(3);
+    const slice = await answer(named("a slice").export, held);
+    expect(exitCodeOf(slice)).toBe(3);
+    expect(
+      (await answer(whole, held.replaceAll("example.com/audit", "example.com/other"))).findings.map(place),
+    ).toEqual(["origin-mismatch"]);
+    await expect(answer(whole, "hello")).rejects.toMatchObject({ code: "malformed-config" });
+  });
+
   it("reads files in pieces of any size", async () => {
     const { export: file, ...rest } = named("a whole ledger");
     const bytes = encodeUtf8(file);
