@@ -1,6 +1,7 @@
-import { execFileSync } from "node:child_process";
+import { execFileSync, spawnSync } from "node:child_process";
 import { readdirSync, readFileSync } from "node:fs";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import * as core from "../../src/core/index.ts";
 import {
   exitCodeOf,
   isTallystickError,
@@ -9,8 +10,19 @@ import {
   splitLines,
   verifyExport,
 } from "../../src/core/index.ts";
+import { judgeOf } from "../interop/judge-proofs.mjs";
 import { createRandom, damage, flipBit, randomExport } from "../interop/random-evidence.mjs";
-import { askPage, CHROMIUM, findingList, type Job, type Opened, openPage, PAGE_URL, repositoryFile } from "./page.ts";
+import {
+  type Answer,
+  askPage,
+  CHROMIUM,
+  findingList,
+  type Job,
+  type Opened,
+  openPage,
+  PAGE_URL,
+  repositoryFile,
+} from "./page.ts";
 
 /**
  * verifier/verify.html was written from spec/ alone. In a real Chromium it must give what the vectors say, judge any file as
@@ -62,6 +74,29 @@ function jobsOf(name: string): (Job & { readonly expected: Case })[] {
 
 const RECEIPTS = jobsOf("receipts");
 const EXPORTS = jobsOf("exports");
+
+const PACKAGES = packageJobs();
+
+function packageJobs(): (Job & { readonly expected: PackageCase })[] {
+  const { policies, cases } = JSON.parse(readFileSync(repositoryFile("vectors/packages.json"), "utf8")) as {
+    policies: Readonly<Record<string, string>>;
+    cases: readonly PackageCase[];
+  };
+  return cases.map((expected) => {
+    const { title, policy, selfAsserted = false, expect: held, tsaRoots, requireAnchor = false } = expected;
+    return {
+      title,
+      file: Buffer.from(expected.package, "base64"),
+      policy: policy === null ? null : policies[policy]!,
+      selfAsserted,
+      requireAnchor,
+      ...(held === undefined ? {} : { held }),
+      ...(tsaRoots === undefined ? {} : { roots: tsaRoots.join("\n") }),
+      expected,
+    };
+  });
+}
+
 const SOUND = [...RECEIPTS, ...EXPORTS].filter(({ expected }) => expected.exit !== 1 && expected.exit !== 5);
 
 /** `TALLYSTICK_MUTATIONS=10000` compares as many files in each of the comparisons. */
@@ -108,6 +143,60 @@ async function expectAlike(jobs: readonly Job[]): Promise<void> {
   }
 }
 
+type PackageExample = Job & { readonly file: Buffer };
+
+interface RandomPackage {
+  readonly file: string;
+  readonly policy: string | null;
+  readonly selfAsserted: boolean;
+  readonly held: string | null;
+  readonly tsaRoots: string | null;
+  readonly requireAnchor: boolean;
+}
+
+interface PackageAnswer {
+  readonly exit: number;
+  readonly codes: readonly string[];
+  readonly verdicts?: object;
+  readonly found?: readonly string[];
+  readonly after?: readonly unknown[];
+  readonly before?: readonly unknown[];
+}
+
+/** Exit, codes, reasons, verdicts and timeline of packages are those of the library. */
+async function expectPackagesAlike(examples: readonly PackageExample[]): Promise<void> {
+  const judgePackage = judgeOf(core).packages as (example: object) => Promise<PackageAnswer>;
+  const answers = await askPage(opened.page, examples);
+  for (const [i, example] of examples.entries()) {
+    const { title, file, policy, selfAsserted = false, requireAnchor = false, held = null, roots = null } = example;
+    const asked = { file: file.toString("base64"), policy, selfAsserted, requireAnchor, held, tsaRoots: roots };
+    const { exit, codes, verdicts, found, after, before } =
+      file.subarray(0, 2).toString() === "PK" ? await judgePackage(asked) : UNRECOGNISED;
+    expect(packageAnswer(answers[i]!), title).toEqual({ exit, codes, verdicts, found, after, before });
+  }
+}
+
+const UNRECOGNISED: PackageAnswer = { exit: 5, codes: ["unrecognised-file"] };
+
+function packageAnswer({ exit, error, findings, verdicts, report }: Answer): PackageAnswer {
+  if (report === null) return { exit, codes: [error!] };
+  const { notAfter, notBefore } = report.timeline as { notAfter: Row[]; notBefore: Row[] };
+  return {
+    exit,
+    codes: [...new Set(findings.map(({ code }) => code))].sort(),
+    verdicts,
+    found: findings.filter(({ code }) => code === "package-malformed").map(({ found }) => found!),
+    after: notAfter.map(({ size, time }) => [size, time]),
+    before: notBefore.map(({ index, time }) => [index, time]),
+  };
+}
+
+interface Row {
+  readonly size?: number;
+  readonly index?: number;
+  readonly time: string;
+}
+
 interface Judgement {
   readonly exit: number;
   readonly findings: readonly string[];
@@ -121,6 +210,8 @@ function comparable({ exit, findings, verdicts }: Judgement, job: Job): object {
   if (!named.some((finding) => finding.startsWith("index-mismatch"))) return { exit, findings: named, verdicts };
   return { exit, findings: named.filter((finding) => !/^(source-|body-missing)/.test(finding)) };
 }
+
+const hasPython = spawnSync("python3", ["-c", "import sys; assert sys.version_info >= (3, 9)"]).status === 0;
 
 const file = (name: string, content: string | Buffer) => ({ name, mimeType: "", buffer: Buffer.from(content) });
 
@@ -169,22 +260,8 @@ describe.skipIf(CHROMIUM === null)(
     });
 
     it("answers what the vectors say of evidence packages, honest and hostile", async () => {
-      const { policies, cases } = JSON.parse(readFileSync(repositoryFile("vectors/packages.json"), "utf8")) as {
-        policies: Readonly<Record<string, string>>;
-        cases: readonly PackageCase[];
-      };
-      const jobs = cases.map((expected): Job => {
-        const { title, policy, selfAsserted = false, expect: held, tsaRoots, requireAnchor = false } = expected;
-        return {
-          title,
-          file: Buffer.from(expected.package, "base64"),
-          policy: policy === null ? null : policies[policy]!,
-          selfAsserted,
-          requireAnchor,
-          ...(held === undefined ? {} : { held }),
-          ...(tsaRoots === undefined ? {} : { roots: tsaRoots.join("\n") }),
-        };
-      });
+      const jobs = PACKAGES;
+      const cases = jobs.map(({ expected }) => expected);
       expect(jobs.length).toBeGreaterThan(200);
       const answers = await askPage(opened.page, jobs);
       for (const [i, { title, error, exit, findings, verdicts }] of cases.entries()) {
@@ -241,6 +318,34 @@ describe.skipIf(CHROMIUM === null)(
           return { ...job, title: `seed ${seed}, damage ${i} to ${job.title}`, file: damaged };
         }),
       );
+    });
+
+    it("judges damaged evidence packages as the library does", async () => {
+      const random = createRandom(15);
+      await expectPackagesAlike(
+        Array.from({ length: MUTATIONS }, (_, i): PackageExample => {
+          const job = random.pick(PACKAGES.filter(({ expected }) => expected.exit !== 5));
+          const damaged = flipBit(random, job.file);
+          return { ...job, title: `seed 15, bit ${i} of ${job.title}`, file: Buffer.from(damaged) };
+        }),
+      );
+    });
+
+    it.skipIf(!hasPython)("judges random evidence packages as the library does (needs python3)", async () => {
+      const script = repositoryFile("test/interop/random_proofs.py");
+      const options = { maxBuffer: 2 ** 30 };
+      const lines = execFileSync("python3", [script, "packages", "21", `${MUTATIONS}`], options)
+        .toString()
+        .trim()
+        .split("\n");
+      const examples = lines.map((line, i): PackageExample => {
+        const { file, policy, selfAsserted, held, tsaRoots, requireAnchor } = JSON.parse(line) as RandomPackage;
+        const brought = { ...(held === null ? {} : { held }), ...(tsaRoots === null ? {} : { roots: tsaRoots }) };
+        const title = `random package ${i}`;
+        return { title, file: Buffer.from(file, "base64"), policy, selfAsserted, requireAnchor, ...brought };
+      });
+      expect(examples.length).toBe(MUTATIONS);
+      await expectPackagesAlike(examples);
     });
 
     it("takes a checkpoint that the reader holds", async () => {
