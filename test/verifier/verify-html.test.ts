@@ -10,6 +10,7 @@ import {
   splitLines,
   verifyExport,
 } from "../../src/core/index.ts";
+import { verify } from "../../src/index.ts";
 import { judgeOf } from "../interop/judge-proofs.mjs";
 import { createRandom, damage, flipBit, randomExport } from "../interop/random-evidence.mjs";
 import {
@@ -165,7 +166,7 @@ interface PackageAnswer {
 
 /** Exit, codes, reasons, verdicts and timeline of packages are those of the library. */
 async function expectPackagesAlike(examples: readonly PackageExample[]): Promise<void> {
-  const judgePackage = judgeOf(core).packages as (example: object) => Promise<PackageAnswer>;
+  const judgePackage = judgeOf(core, verify).packages as (example: object) => Promise<PackageAnswer>;
   const answers = await askPage(opened.page, examples);
   for (const [i, example] of examples.entries()) {
     const { title, file, policy, selfAsserted = false, requireAnchor = false, held = null, roots = null } = example;
