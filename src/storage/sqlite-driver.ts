@@ -45,7 +45,8 @@ export function connect(
 }
 
 /**
- * The default driver, better-sqlite3, loaded on first use so that importing this package loads no native code.
+ * The default driver, better-sqlite3 of the version that fits this Node.js, loaded on first use: importing this package loads no native
+ * code.
  * Errors: `driver-missing` when it is not installed or its native part does not load, with the ways out.
  */
 export async function loadSqliteDriver(
@@ -62,15 +63,25 @@ export async function loadSqliteDriver(
       "driver-missing",
       `the SQLite driver better-sqlite3 does not load on ${process.platform}-${process.arch}, Node.js ${process.version} (${reason}). ` +
         "Ways out: `npm rebuild better-sqlite3` (needs Python, make and a C++ compiler where no prebuilt binary fits); " +
-        "install without --ignore-scripts; reinstall on the system it runs on instead of copying node_modules; " +
+        "install without --ignore-scripts and --omit=optional; reinstall on the system, and with the Node.js, that it runs on instead of copying node_modules; " +
         "or pass another driver with the option `driver`",
       { cause, details: { platform: process.platform, arch: process.arch, node: process.version } },
     );
   }
 }
 
+/**
+ * Version 12 is the last one for Node.js 20. From 24.16 on its objects abort the process when they are collected: Node's
+ * `ObjectWrap` takes off a hook of an environment that is not entered there. Version 13 is built on Node-API and free of it, but needs
+ * Node-API 10 (Node.js 22.14). Neither runs everywhere, so both are dependencies, and exactly one is loaded.
+ */
+export function betterSqlite3For({ node, napi }: { readonly node: string; readonly napi: string }): "12" | "13" {
+  return Number(node.split(".")[0]) >= 24 && Number(napi) >= 10 ? "13" : "12";
+}
+
 function importBetterSqlite3(): Promise<unknown> {
-  return import("better-sqlite3");
+  const { node, napi = "0" } = process.versions as { readonly node: string; readonly napi?: string };
+  return betterSqlite3For({ node, napi }) === "13" ? import("better-sqlite3-13") : import("better-sqlite3");
 }
 
 type StorageCode =

@@ -23,7 +23,7 @@ import type { Batch, CommitReads, LedgerStorage, RawEntry, SideTables, StoredEnt
 import { simulatedClock } from "../testing/simulated-clock.ts";
 import { storageSuite } from "../testing/storage-suite.ts";
 import { openSqliteStorage, type SqliteStorageOptions } from "./sqlite.ts";
-import { loadSqliteDriver, type SqliteDriver } from "./sqlite-driver.ts";
+import { betterSqlite3For, loadSqliteDriver, type SqliteDriver } from "./sqlite-driver.ts";
 
 const NO_READS: CommitReads = { ids: [], idDigests: [], indexes: [] };
 
@@ -331,6 +331,13 @@ describe("opening", () => {
     await expect(broken).rejects.toThrow(
       /does not load on .*Could not locate the bindings file\. Tried:\).*npm rebuild better-sqlite3/,
     );
+  });
+
+  it("loads the version of the driver that each Node.js runs soundly", () => {
+    expect(betterSqlite3For({ node: "20.19.0", napi: "9" })).toBe("12");
+    expect(betterSqlite3For({ node: "22.23.3", napi: "10" })).toBe("12");
+    expect(betterSqlite3For({ node: "24.21.0", napi: "10" })).toBe("13");
+    expect(betterSqlite3For({ node: "26.0.0", napi: "11" })).toBe("13");
   });
 
   it("names a ledger whose entries were all deleted for what it is", async () => {

@@ -31,7 +31,7 @@ describe.each(NODE_MAJORS)("installed under Node %i", (major) => {
     if ("missing" in node) return;
     project = await projectFor(node, installed);
     leftovers.push(project);
-    for (const name of ["append.mjs", "append.cjs", "verify-golden.mjs"]) {
+    for (const name of ["append.mjs", "append.cjs", "collect.mjs", "verify-golden.mjs"]) {
       copyFileSync(join(ROOT, "test/packaging/fixtures", name), join(project, name));
     }
   }, 600_000);
@@ -62,6 +62,13 @@ describe.each(NODE_MAJORS)("installed under Node %i", (major) => {
     const second = await runNode(["append.cjs"], context);
     expect(JSON.parse(second.stdout)).toEqual({ index: 2, ok: true, size: 3 });
     expect(second.stderr).toBe("");
+  });
+
+  it("outlives the collection of what it opened", async (context) => {
+    for (let run = 0; run < 3; run++) {
+      const { stdout } = await runNode(["collect.mjs"], context);
+      expect(stdout).toBe("collected\n");
+    }
   });
 
   it("verifies the golden files of every released format", async (context) => {

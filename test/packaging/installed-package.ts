@@ -36,10 +36,14 @@ export async function installPackage(): Promise<string> {
   return project;
 }
 
-/** A copy of an installed project, with better-sqlite3 built for one Node release. */
+/** A copy of an installed project as npm installs it under one Node release, with better-sqlite3 built for that. */
 export async function projectFor(node: NodeRelease, installed: string): Promise<string> {
   const project = mkdtempSync(join(tmpdir(), `tallystick-node-${node.version}-`));
   cpSync(installed, project, { recursive: true, verbatimSymlinks: true });
+  // Which optional packages are there depends on the release.
+  rmSync(join(project, "package-lock.json"));
+  const arguments_ = ["install", "--ignore-scripts", "--prefer-offline", "--no-audit", "--no-fund"];
+  await runOk("npm", arguments_, { cwd: project, env: environmentOf(node) });
   mkdirSync(dirname(join(project, ADDON)), { recursive: true });
   await provideAddon(node, project);
   return project;
