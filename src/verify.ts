@@ -3,10 +3,11 @@ import { open, stat } from "node:fs/promises";
 import { BITCOIN_HEADERS_MAX } from "./core/anchor-proof/bitcoin.ts";
 import type { ByteSource } from "./core/byte-source.ts";
 import { isTallystickError, MalformedError, UnavailableError, VerificationError } from "./core/errors.ts";
-import { recogniseFile } from "./core/file-kind.ts";
+import { FILE_HEAD_BYTES, type FileKind, recogniseFile } from "./core/file-kind.ts";
 import { type FileLine, splitLines } from "./core/file-lines.ts";
 import { RECEIPT_BYTES_MAX } from "./core/limits.ts";
 import type { VerifyReport } from "./core/report.ts";
+import { reportCheckpoint } from "./core/verify-checkpoint.ts";
 import { verifyExport } from "./core/verify-export.ts";
 import { type VerifyPackageOptions, verifyPackage } from "./core/verify-package.ts";
 import { reportReceipt } from "./core/verify-receipt.ts";
@@ -29,7 +30,7 @@ export interface VerifyOptions extends Omit<VerifyLedgerOptions, "pin" | "lastSe
 }
 
 /**
- * Verifies whatever an auditor may hold: a ledger, a receipt, an export or an evidence package, told apart by content, or a ledger that was published in
+ * Verifies whatever an auditor may hold: a ledger, a receipt, an export, a checkpoint or an evidence package, told apart by content, or a ledger that was published in
  * a folder or behind a URL. Creates and changes nothing (but the state directory, with `remember`). Errors: `not-found`,
  * `ledger-replaced` (nothing, or another ledger, where this machine knows one), `unrecognised-file`, `not-a-ledger`, `newer-format`, `malformed-policy`, `storage-*`.
  */
@@ -68,7 +69,7 @@ async function isFolder(path: string, state: State | null): Promise<boolean> {
   );
 }
 
-const HEAD_BYTES = 64;
+const JSON_HEAD_BYTES = 64;
 const CHUNK_BYTES: number = 256 * 1024;
 
 const LEDGER_OPTIONS = ["since", "first", "last", "remember"] as const;
@@ -76,18 +77,19 @@ const ANCHOR_OPTIONS = ["tsaRoots", "bitcoin", "requireAnchor"] as const;
 
 /** What is about a ledger, and not about a file of this kind. */
 const UNFIT_OPTIONS = {
-  receipt: [...LEDGER_OPTIONS, ...ANCHOR_OPTIONS, "expect"],
+  receipt: [...LEDGER_OPTIONS, ...ANCHOR_OPTIONS],
+  checkpoint: [...LEDGER_OPTIONS, ...ANCHOR_OPTIONS],
   export: [...LEDGER_OPTIONS, ...ANCHOR_OPTIONS],
   package: LEDGER_OPTIONS,
-} as const;
+} as const satisfies Readonly<Record<FileKind, readonly (keyof VerifyOptions)[]>>;
 
-/** A receipt, an export or an evidence package; null for anything else. */
+/** A receipt, an export, a checkpoint or an evidence package; null for anything else. */
 async function verifyFile(path: string, options: VerifyOptions): Promise<VerifyReport | null> {
   const { policy, allowSelfAsserted = false, findingsMax } = options;
-  const pin = { allowSelfAsserted, ...(policy === undefined ? {} : { policy }) };
-  const head = await readBounded(path, HEAD_BYTES);
+  const pin = { allowSelfAsserted, policy, expect: options.expect };
+  const head = await readBounded(path, FILE_HEAD_BYTES);
   const kind = recogniseFile(head);
-  if (kind === null && /^\s*[{[]/.test(String.fromCharCode(...head))) {
+  if (kind === null && /^\s*[{[]/.test(String.fromCharCode(...head.subarray(0, JSON_HEAD_BYTES)))) {
     throw new MalformedError("unrecognised-file", `${path} is JSON, but neither a receipt nor an export`);
   }
   if (kind === null) return null;
@@ -101,7 +103,8 @@ async function verifyFile(path: string, options: VerifyOptions): Promise<VerifyR
   }
   // One byte more than any receipt has is enough to refuse it.
   if (kind === "receipt") return reportReceipt(await readBounded(path, RECEIPT_BYTES_MAX + 1), pin);
-  const more = { ...pin, findingsMax, expect: options.expect };
+  if (kind === "checkpoint") return reportCheckpoint(head, pin);
+  const more = { ...pin, findingsMax };
   if (kind === "package") return verifyPackageFile(path, { ...more, requireAnchor: options.requireAnchor }, options);
   const lines = (): AsyncIterable<FileLine> => splitLines(createReadStream(path, { highWaterMark: CHUNK_BYTES }));
   return verifyExport(lines, more);

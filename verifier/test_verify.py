@@ -1020,6 +1020,17 @@ class Vectors(unittest.TestCase):
             if report:
                 self.assertEqual([f["code"] for f in report.findings], case["findings"], case["title"])
 
+    def test_checkpoints(self):
+        data = self.load("checkpoints.json")
+        for case in data["cases"]:
+            policy = data["policies"][case["policy"]] if case["policy"] is not None else None
+            report = run(case["checkpoint"].encode(), policy, held=case["held"])
+            self.assertEqual((report.kind, report.exit_code, report.status, [f["code"] for f in report.findings]),
+                             ("checkpoint", case["exit"], case["verdicts"], case["findings"]), case["title"])
+        for case in data["unrecognised"]:
+            with self.assertRaises(v.Unreadable, msg=case["title"]):
+                run(case["file"].encode())
+
     def test_exports(self):
         data = self.load("exports.json")
         for case in data["cases"]:

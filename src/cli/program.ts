@@ -203,7 +203,7 @@ export function buildProgram(execute: Execute): Command {
     program,
     "verify",
     "[FILE|URL]",
-    "verify a ledger, a receipt, an export, an evidence package or a published ledger",
+    "verify a ledger, a receipt, an export, a checkpoint, an evidence package or a published ledger",
     () => import("./commands/verify.ts"),
   )
     .argument(
@@ -211,7 +211,7 @@ export function buildProgram(execute: Execute): Command {
       "what to verify, told apart by content; folder or URL of a published ledger; $TALLYSTICK_LEDGER when left out",
     )
     .option("--policy <file>", "the policy that you pin, got from the operator by another way")
-    .option("--expect <file>", "a checkpoint that you got earlier: its history must be in the ledger")
+    .option("--expect <file>", "a checkpoint that you got earlier: what is verified must be of its history")
     .option("--since <file>", "a checkpoint verified before: entries it covers are not read again")
     .option("--first <n>", "verify from this index on: a slice", LEAF_INDEX)
     .option("--last <n>", "verify up to this index: a slice", LEAF_INDEX)

@@ -75,6 +75,7 @@ function bracketLines(bracket: Bracket & { readonly index: number }, style: Styl
 
 function kindOf({ kind, size, range }: VerifyReport): string {
   if (kind === "receipt" && range !== null) return `receipt of entry ${range[0]}`;
+  if (kind === "checkpoint") return `checkpoint of size ${size}`;
   if (range !== null) return `${kind}, entries ${range[0]} to ${range[1]}`;
   return `${kind === "published" ? "published ledger" : kind}, ${counted(size, "entry", "entries")}`;
 }

@@ -25,6 +25,10 @@ describe("recogniseFile", () => {
     ["PK\u0003\u0004", "package"],
     ["P", null],
     ["", null],
+    ["example.com/audit\n1\n\n\u2014 ", "checkpoint"],
+    ["{}\n\n\u2014 ", "checkpoint"],
+    ["{}\n\n\u2014", null],
+    ["c2sp.org/tlog-proof@v9\n\n\u2014 ", null],
   ] as const)("tells by the first bytes: %s", (head, kind) => {
     expect(recogniseFile(head)).toBe(kind);
     expect(recogniseFile(encodeUtf8(head))).toBe(kind);

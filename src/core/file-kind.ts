@@ -1,21 +1,40 @@
 import { strictText } from "#hash-platform";
 import { CONTAINER_DEPTH_MAX, parseCanonical } from "./canonical-json.ts";
+import { encodeUtf8 } from "./encoding.ts";
 import { isTallystickError, MalformedError } from "./errors.ts";
-import { RECEIPT_BYTES_MAX } from "./limits.ts";
+import { NOTE_BYTES_MAX, RECEIPT_BYTES_MAX } from "./limits.ts";
 
 /** What a file of evidence is. Normative: spec/verification.md 9-10. */
 
-const BEGINNINGS: readonly (readonly [string, "receipt" | "export" | "package"])[] = [
+export type FileKind = "receipt" | "export" | "package" | "checkpoint";
+
+const BEGINNINGS: readonly (readonly [string, FileKind])[] = [
   ['{"checkpoint":"', "export"],
   ['{"digests":{', "receipt"],
   ['{"entry":"', "receipt"],
   ["PK", "package"],
 ];
 
-/** Kind of a file by its first bytes (15 suffice); null: neither a receipt, nor an export, nor an evidence package. */
-export function recogniseFile(head: Uint8Array | string): "receipt" | "export" | "package" | null {
-  const text = typeof head === "string" ? head : String.fromCharCode(...head.subarray(0, 16));
-  return BEGINNINGS.find(([beginning]) => text.startsWith(beginning))?.[1] ?? null;
+/** So many first bytes of a file tell what it is: one more than a checkpoint has. */
+export const FILE_HEAD_BYTES: number = NOTE_BYTES_MAX + 1;
+
+const SIGNATURE_LINE = "\n\n\u2014 ";
+const PROOF_BEGINNING = "c2sp.org/tlog-proof@";
+
+/** Kind of a file by its first 262,145 bytes, fewer if it has fewer; null: none of the four. Nothing more of it is checked. */
+export function recogniseFile(head: Uint8Array | string): FileKind | null {
+  const bytes = typeof head === "string" ? encodeUtf8(head) : head;
+  const beginning = String.fromCharCode(...bytes.subarray(0, 24));
+  const known = BEGINNINGS.find(([text]) => beginning.startsWith(text))?.[1];
+  if (known !== undefined) return known;
+  return bytes.length <= NOTE_BYTES_MAX && !beginning.startsWith(PROOF_BEGINNING) && hasSignatureLine(bytes)
+    ? "checkpoint"
+    : null;
+}
+
+/** Wherever it stands: that the rest is a note is asked when it is read. What is no UTF-8 decodes to something else than these bytes. */
+function hasSignatureLine(bytes: Uint8Array): boolean {
+  return new TextDecoder().decode(bytes).includes(SIGNATURE_LINE);
 }
 
 const FORMAT = /^tallystick\/(?:receipt|export)\/v([1-9][0-9]{0,15})$/;

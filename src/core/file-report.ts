@@ -1,3 +1,4 @@
+import type { Checkpoint } from "./checkpoint.ts";
 import type { FindingList } from "./finding-list.ts";
 import { operatorsOf, type Policy, type VerifiedCheckpoint } from "./policy.ts";
 import {
@@ -68,6 +69,21 @@ export function unreadableReport(
     needsReindex: false,
     summary: `not a valid ${kind}: ${finding.message}`,
   };
+}
+
+/** A verdict on completeness, with what the checkpoint that the reader holds adds to it. spec/checkpoint.md 15. */
+export function comparedWithHeld(
+  completeness: Verdict,
+  {
+    held,
+    head,
+    isComparable,
+  }: { readonly held: Checkpoint | null; readonly head: Checkpoint; readonly isComparable: boolean },
+): Verdict {
+  if (held === null || held.origin !== head.origin) return completeness;
+  const name = `the checkpoint of size ${held.size} that the reader holds`;
+  if (!isComparable) return verdict("notEstablished", `it cannot be compared with ${name}`, completeness.unchecked);
+  return { ...completeness, basis: `${completeness.basis}; it agrees with ${name}` };
 }
 
 /** `quorum`, if the policy names one and no accepted checkpoint reaches it. */

@@ -107,7 +107,7 @@ export {
   parseExportHeader,
   parseExportLine,
 } from "./export-format.ts";
-export { recogniseFile } from "./file-kind.ts";
+export { FILE_HEAD_BYTES, type FileKind, recogniseFile } from "./file-kind.ts";
 export { type FileLine, splitLines } from "./file-lines.ts";
 export { type HashName, hashBytes, hashHex, sha256, sha256Hex } from "./hash.ts";
 export { type CompactRange, createRange, EMPTY_ROOT, hashLeaf, hashNode } from "./merkle.ts";
@@ -179,6 +179,7 @@ export {
   timelineOf,
 } from "./timeline.ts";
 export { formatTlogProof, parseTlogProof, type TlogProof, verifyTlogProof } from "./tlog-proof.ts";
+export { reportCheckpoint } from "./verify-checkpoint.ts";
 export { type VerifyExportOptions, type VerifyFileOptions, verifyExport } from "./verify-export.ts";
 export { type VerifyPackageOptions, verifyPackage } from "./verify-package.ts";
 export { type PublishedVerification, type VerifyPublishedOptions, verifyPublished } from "./verify-published.ts";

@@ -88,6 +88,7 @@ const KINDS: Readonly<Record<VerifyReport["kind"], string>> = {
   published: "Published audit ledger",
   receipt: "Receipt",
   export: "Export",
+  checkpoint: "Checkpoint",
   package: "Evidence package",
 };
 

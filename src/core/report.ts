@@ -110,7 +110,7 @@ export type Pin = "policy" | "self-asserted" | "state" | "none";
 
 export interface VerifyReport {
   readonly format: "tallystick/report/v1";
-  readonly kind: "ledger" | "published" | "receipt" | "export" | "package";
+  readonly kind: "ledger" | "published" | "receipt" | "export" | "checkpoint" | "package";
   /** True when no verdict failed. Not the same as conclusive. */
   readonly ok: boolean;
   /** False when what was asked could not be established: no pin, a slice, a filtered selection, a pending purge. */

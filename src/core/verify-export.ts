@@ -31,13 +31,13 @@ export interface VerifyFileOptions {
   readonly policy?: string | undefined;
   /** Without a policy: believe the keys that the export itself names. Shows that it is consistent, not whose it is. */
   readonly allowSelfAsserted: boolean;
+  /** Note of a checkpoint that the reader holds: what is verified must be of its history. */
+  readonly expect?: string | undefined;
 }
 
 export interface VerifyExportOptions extends VerifyFileOptions {
   /** Findings listed; the rest are counted. Default 1,000. */
   readonly findingsMax?: number | undefined;
-  /** Note of a checkpoint that the reader holds: the export must be of its history. */
-  readonly expect?: string | undefined;
 }
 
 /**

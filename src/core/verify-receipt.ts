@@ -2,6 +2,7 @@ import { encodeHex, encodeUtf8 } from "./encoding.ts";
 import { MalformedError } from "./errors.ts";
 import { refuseNewerFormat } from "./file-kind.ts";
 import {
+  comparedWithHeld,
   independenceOf,
   missingEvidence,
   timelineOfCheckpoint,
@@ -16,15 +17,16 @@ import { type Policy, parsePolicy } from "./policy.ts";
 import { parseReceipt, type Receipt } from "./receipt.ts";
 import { examineReceipt, type ReceiptExamination } from "./receipt-examination.ts";
 import { exitCodeOf, type FindingCode, type Pin, type Verdict, type VerifyReport } from "./report.ts";
-import type { VerifyFileOptions } from "./verify-export.ts";
+import { compareHeld, heldOf, type VerifyFileOptions } from "./verify-export.ts";
 
 /**
  * Verifies a receipt as spec/receipt.md says and answers with six verdicts and every finding; hostile bytes are findings, never
  * exceptions. Without a policy it shows only that the receipt fits its checkpoint; `allowSelfAsserted` changes nothing, as a
- * receipt does not show the keys of its ledger. Errors: `malformed-policy`, `newer-format`.
+ * receipt does not show the keys of its ledger. Errors: `malformed-policy`, `malformed-config` for a held checkpoint that is none, `newer-format`.
  */
 export async function reportReceipt(file: Uint8Array | string, options: VerifyFileOptions): Promise<VerifyReport> {
   const policy = options.policy === undefined ? null : parsePolicy(options.policy);
+  const held = heldOf(options.expect);
   const pin: Pin = policy === null ? "none" : "policy";
   let receipt: Receipt;
   try {
@@ -42,13 +44,16 @@ export async function reportReceipt(file: Uint8Array | string, options: VerifyFi
     const more = expected === undefined || found === undefined ? {} : { expected, found };
     findings.add(code, error.message, { index, ...more });
   }
-  const verdicts = withFindings(verdictsOf(examination, policy), findings);
   const { checkpoint } = receipt;
+  const isComparable = compareHeld(held, checkpoint, null, findings);
+  const unfailed = verdictsOf(examination, policy);
+  const completeness = comparedWithHeld(unfailed.completeness, { held, head: checkpoint, isComparable });
+  const verdicts = withFindings({ ...unfailed, completeness }, findings);
   const report: Omit<VerifyReport, "summary"> = {
     format: "tallystick/report/v1",
     kind: "receipt",
     ok: findings.isOk,
-    conclusive: policy !== null && verdicts.authenticity.status !== "notEstablished",
+    conclusive: policy !== null && isComparable && verdicts.authenticity.status !== "notEstablished",
     requiredMissing: missingEvidence(policy, examination.accepted),
     origin: checkpoint.origin,
     size: checkpoint.size,
@@ -127,6 +132,8 @@ function summaryOf(report: Omit<VerifyReport, "summary">, index: number): string
   if (exitCodeOf({ ...report, summary: "" }) === 4)
     return `${what} is in the signed log, but the witnesses that the policy asks for are missing`;
   if (report.pin === "none") return `${what} fits its checkpoint, but no key is pinned`;
+  if (report.verdicts.completeness.status === "notEstablished")
+    return `${what} is in the signed log, but it cannot be compared with the checkpoint that the reader holds`;
   if (!report.conclusive) return `${what} is in the signed log, but its author signature is not established`;
   return `${what} is in the signed log, as it is shown`;
 }

@@ -6,11 +6,16 @@ import { describe, expect, it } from "vitest";
 import * as core from "../../src/core/index.ts";
 import {
   exitCodeOf,
+  type FileKind,
   isTallystickError,
   recogniseFile,
+  reportCheckpoint,
   reportReceipt,
   splitLines,
+  type VerifyFileOptions,
+  type VerifyReport,
   verifyExport,
+  verifyPackage,
 } from "../../src/core/index.ts";
 import { verify } from "../../src/index.ts";
 import {
@@ -20,7 +25,7 @@ import {
   type ProofExample,
   type ProofKind,
 } from "./judge-proofs.mjs";
-import { createRandom, damage, flipBit, randomExport } from "./random-evidence.mjs";
+import { createRandom, damage, flipBit, type Random, randomExport } from "./random-evidence.mjs";
 
 /**
  * verifier/verify.py was written from spec/ alone: it and the library must judge any file alike, in exit code, set of finding
@@ -44,6 +49,8 @@ interface Job {
   readonly file: Uint8Array;
   readonly policy: string | null;
   readonly selfAsserted: boolean;
+  /** Checkpoint that the reader holds. */
+  readonly held?: string | null;
 }
 
 interface Answer {
@@ -59,8 +66,8 @@ async function ask(jobs: readonly Job[]): Promise<Answer[]> {
   const reading = (async () => {
     for await (const line of createInterface({ input: child.stdout })) answers.push(JSON.parse(line) as Answer);
   })();
-  for (const { file, policy, selfAsserted } of jobs) {
-    const line = `${JSON.stringify([Buffer.from(file).toString("base64"), policy, selfAsserted])}\n`;
+  for (const { file, policy, selfAsserted, held = null } of jobs) {
+    const line = `${JSON.stringify([Buffer.from(file).toString("base64"), policy, selfAsserted, held])}\n`;
     if (!child.stdin.write(line)) await new Promise((resolve) => child.stdin.once("drain", resolve));
   }
   child.stdin.end();
@@ -68,12 +75,12 @@ async function ask(jobs: readonly Job[]): Promise<Answer[]> {
   return answers;
 }
 
-async function judge({ file, policy, selfAsserted }: Job): Promise<Answer> {
-  const pin = { allowSelfAsserted: selfAsserted, ...(policy === null ? {} : { policy }) };
+async function judge({ file, policy, selfAsserted, held }: Job): Promise<Answer> {
+  const pin = { allowSelfAsserted: selfAsserted, policy: policy ?? undefined, expect: held ?? undefined };
   const kind = recogniseFile(file);
   if (kind === null) return { exit: 5, codes: ["unrecognised-file"], verdicts: {} };
   try {
-    const report = await (kind === "receipt" ? reportReceipt(file, pin) : verifyExport(() => splitLines([file]), pin));
+    const report = await reportOf(kind, file, pin);
     const verdicts = Object.fromEntries(Object.entries(report.verdicts).map(([name, { status }]) => [name, status]));
     return { exit: exitCodeOf(report), codes: [...new Set(report.findings.map(({ code }) => code))].sort(), verdicts };
   } catch (error) {
@@ -81,6 +88,13 @@ async function judge({ file, policy, selfAsserted }: Job): Promise<Answer> {
     if (!isTallystickError(error) || error.code !== "newer-format") throw error;
     return { exit: 5, codes: [error.code], verdicts: {} };
   }
+}
+
+function reportOf(kind: FileKind, file: Uint8Array, pin: VerifyFileOptions): Promise<VerifyReport> {
+  if (kind === "receipt") return reportReceipt(file, pin);
+  if (kind === "checkpoint") return reportCheckpoint(file, pin);
+  if (kind === "package") return verifyPackage(core.bytesSource(file), pin);
+  return verifyExport(() => splitLines([file]), pin);
 }
 
 async function expectAlike(jobs: readonly Job[]): Promise<Map<number, number>> {
@@ -107,15 +121,18 @@ interface Vectors {
     readonly selfAsserted?: boolean;
     readonly export?: string;
     readonly receipt?: string;
+    readonly checkpoint?: string;
+    readonly held?: string | null;
     readonly exit: number;
   }[];
 }
 
 function jobsOf(name: string): (Job & { readonly exit: number })[] {
   const vectors = JSON.parse(readFileSync(new URL(`../../vectors/${name}.json`, import.meta.url), "utf8")) as Vectors;
-  return vectors.cases.map(({ title, policy, selfAsserted = false, export: lines, receipt, exit }) => ({
+  return vectors.cases.map(({ title, policy, selfAsserted = false, held = null, exit, ...shown }) => ({
     title,
-    file: Buffer.from((lines ?? receipt)!),
+    file: Buffer.from((shown.export ?? shown.receipt ?? shown.checkpoint)!),
+    held,
     policy: policy === null ? null : vectors.policies[policy]!,
     selfAsserted,
     exit,
@@ -124,8 +141,29 @@ function jobsOf(name: string): (Job & { readonly exit: number })[] {
 
 const RECEIPTS = jobsOf("receipts");
 const EXPORTS = jobsOf("exports");
+const CHECKPOINTS = jobsOf("checkpoints");
 const SOUND = [...RECEIPTS, ...EXPORTS].filter(({ exit }) => exit !== 1 && exit !== 5);
 const POLICIES = [...new Set(EXPORTS.map(({ policy }) => policy))];
+
+/** The checkpoint of a receipt; null where it has not the form of one. */
+function checkpointIn(receipt: Uint8Array): string | null {
+  try {
+    return core.parseReceipt(receipt).proof.checkpoint;
+  } catch (error) {
+    if (!isTallystickError(error)) throw error;
+    return null;
+  }
+}
+
+/** Two lines of a file changed places, or one stands twice. */
+function shuffled(random: Random, file: Uint8Array): Uint8Array {
+  const lines = Buffer.from(file).toString("utf8").split("\n");
+  const [one, two] = [random.pick([...lines.keys()]), random.pick([...lines.keys()])];
+  const line = lines[one]!;
+  if (random.chance(0.5)) lines[one] = lines[two]!;
+  lines[two] = line;
+  return Buffer.from(lines.join("\n"));
+}
 
 /** Examples of random_proofs.py with what verify.py said of each. */
 async function randomProofs(
@@ -157,6 +195,31 @@ describe("verify.py", () => {
 describe.skipIf(!hasPython)("the library and verify.py judge alike (needs python3)", { timeout: TIMEOUT_MS }, () => {
   it("receipts and exports of the vectors", async () => {
     await expectAlike([...RECEIPTS, ...EXPORTS]);
+  });
+
+  it("checkpoints alone, beside one that the reader holds too", async () => {
+    await expectAlike(CHECKPOINTS);
+  });
+
+  it("receipts beside a checkpoint that the reader holds", async () => {
+    const proved = RECEIPTS.map(({ file }) => checkpointIn(file)).find((note) => note !== null)!;
+    const held = [proved, ...new Set(CHECKPOINTS.map(({ held = null }) => held).filter((note) => note !== null))];
+    const exits = await expectAlike(
+      RECEIPTS.flatMap((job) => held.map((note) => ({ ...job, title: `${job.title}, held`, held: note }))),
+    );
+    expect([...exits.keys()].sort()).toEqual([0, 1, 3, 4, 5]);
+  });
+
+  it("checkpoints with one bit changed, and with other lines", async () => {
+    const random = createRandom(7);
+    const jobs = Array.from({ length: 1000 }, (_, i): Job => {
+      const job = random.pick(CHECKPOINTS);
+      const { file } = random.chance(0.7) ? job : { file: shuffled(random, job.file) };
+      return { ...job, title: `seed 7, change ${i} of ${job.title}`, file: flipBit(random, file) };
+    });
+    const exits = await expectAlike(jobs);
+    expect(exits.get(1)).toBeGreaterThan(50);
+    expect(exits.get(5)).toBeGreaterThan(5);
   });
 
   it.each([1, 2])("exports of random ledgers, honest and hostile, seed %i", async (seed) => {

@@ -1,4 +1,4 @@
-"""Judges many files in one process: a JSON array a line in (base64 of the file, policy or null, self-asserted), one out."""
+"""Judges many files in one process: a JSON array a line in (base64 of the file, policy or null, self-asserted, held checkpoint or null), one out."""
 import base64
 import io
 import json
@@ -18,16 +18,16 @@ def policy_of(text):
     return policies[text]
 
 
-def judge(data, text, self_asserted):
+def judge(data, text, self_asserted, held):
     policy = None if text is None else policy_of(text)
     try:
         kind = verify.recognise(data[:verify.MAX_NOTE + 1])
-        report = verify.verify_source(io.BytesIO(data), kind, verify.Reader(policy, self_asserted))
+        report = verify.verify_source(io.BytesIO(data), kind, verify.Reader(policy, self_asserted, None if held is None else verify.Checkpoint(held.encode("utf-8"))))
     except verify.Unreadable as error:
         return {"exit": 5, "codes": [error.code], "verdicts": {}}
     return {"exit": report.exit_code, "codes": sorted({f["code"] for f in report.findings}), "verdicts": report.status}
 
 
 for line in sys.stdin:
-    file, text, self_asserted = json.loads(line)
-    sys.stdout.write(json.dumps(judge(base64.b64decode(file), text, self_asserted)) + "\n")
+    file, text, self_asserted, held = json.loads(line)
+    sys.stdout.write(json.dumps(judge(base64.b64decode(file), text, self_asserted, held)) + "\n")

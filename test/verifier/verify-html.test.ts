@@ -6,6 +6,7 @@ import {
   exitCodeOf,
   isTallystickError,
   recogniseFile,
+  reportCheckpoint,
   reportReceipt,
   splitLines,
   verifyExport,
@@ -117,9 +118,11 @@ afterAll(async () => {
 async function judge({ file, policy, selfAsserted }: Job) {
   const pin = { allowSelfAsserted: selfAsserted === true, ...(policy === null ? {} : { policy }) };
   const kind = recogniseFile(file);
-  if (kind !== "receipt" && kind !== "export") return { exit: 5, findings: [], verdicts: {} };
+  if (kind === null || kind === "package") return { exit: 5, findings: [], verdicts: {} };
   try {
-    const report = await (kind === "receipt" ? reportReceipt(file, pin) : verifyExport(() => splitLines([file]), pin));
+    const report = await (kind === "export"
+      ? verifyExport(() => splitLines([file]), pin)
+      : (kind === "receipt" ? reportReceipt : reportCheckpoint)(file, pin));
     const verdicts = Object.fromEntries(Object.entries(report.verdicts).map(([name, { status }]) => [name, status]));
     return { exit: exitCodeOf(report), findings: [...new Set(findingList(report.findings))], verdicts };
   } catch (error) {

@@ -31,7 +31,7 @@ interface VerifyCommandOptions {
   readonly report?: string;
 }
 
-/** Verifies a ledger, a published ledger, a receipt, an export or an evidence package, told apart by content, and answers with six verdicts. */
+/** Verifies a ledger, a published ledger, a receipt, an export, a checkpoint or an evidence package, told apart by content, and answers with six verdicts. */
 export async function run(
   context: Context,
   positionals: readonly string[],
