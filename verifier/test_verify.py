@@ -2360,6 +2360,9 @@ class PublishedFolder(unittest.TestCase):
         objects = self.publish(self.large, 600)
         for size in (1, 256, 300, 600):
             self.check(objects, [], held=self.large.checkpoint(size))
+            alone = self.check(objects, [], policy=policy_text(quorum="none"), held=self.large.checkpoint(size))
+            self.assertEqual(alone.status["independence"], "pass")
+        self.assertEqual(self.check(objects, [], policy=policy_text(quorum="none")).status["independence"], "notEstablished")
         report = self.check(objects, ["expected-beyond"], held=self.large.checkpoint(601))
         self.assertEqual(report.findings[0]["notes"], [self.large.checkpoint(601), self.large.checkpoint(600)])
         self.check(objects, ["expected-root"], held=Findings().ledger(300).checkpoint())

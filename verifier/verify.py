@@ -4882,7 +4882,7 @@ class Published:
         report.unchecked["integrity"].append("events: this verifier does not read them")
         report.unchecked["authenticity"].append("keys that the ledger introduced: they stand in events")
         outside_verdicts(report, policy, acceptance)
-        self._compare_held()
+        self._compare_held(acceptance)
         return report.finish()
 
     # -- entries and the tiles that they give --------------------------------------------------------
@@ -5078,8 +5078,8 @@ class Published:
                 return None
         return hashes
 
-    def _compare_held(self):
-        """P10"""
+    def _compare_held(self, acceptance):
+        """P10, and what it says of independence (rule 9)"""
         held, policy, report = self.held, self.policy, self.report
         if held is None:
             return
@@ -5101,6 +5101,8 @@ class Published:
         elif self.held_root != held.root:
             self.add("expected-root", "not the history of the checkpoint that the reader holds", None, held.root.hex(), self.held_root.hex(),
                      "held checkpoint of size %d" % held.size, notes)
+        elif policy is not None and policy.quorum == "none" and acceptance.accepted:
+            report.set("independence", "pass", "the history up to size %d is the one that the reader saw before" % held.size)
 
 
 # ---------------------------------------------------------------------------------------------------

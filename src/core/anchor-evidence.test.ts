@@ -212,7 +212,7 @@ describe("an OpenTimestamps anchor", () => {
 
   it("throws for headers of the reader that are none", async () => {
     const bad = { height: 1, header: new Uint8Array(79) };
-    await expect(examine([], { headers: [bad] })).rejects.toMatchObject({ code: "malformed-proof" });
+    await expect(examine([], { headers: [bad] })).rejects.toMatchObject({ code: "proof-invalid" });
   });
 });
 

@@ -73,7 +73,7 @@ export interface AnchorExamination extends Timeline {
 }
 
 /**
- * Examines anchors one after another. What is wrong with one is a finding and takes nothing from the others. `malformed-proof` and
+ * Examines anchors one after another. What is wrong with one is a finding and takes nothing from the others.
  * `proof-invalid` only for `headers` that are none.
  */
 export async function examineAnchors(

@@ -42,10 +42,16 @@ export function withFindings(verdicts: Verdicts, findings: FindingList): Verdict
 /** Report of a file that does not have its form: the finding fails its verdict, nothing else was looked at. */
 export function unreadableReport(
   finding: Finding,
-  file: { readonly kind: VerifyReport["kind"]; readonly pin: Pin; readonly policy: Policy | null },
+  file: {
+    readonly kind: VerifyReport["kind"];
+    readonly pin: Pin;
+    readonly policy: Policy | null;
+    /** The reader asked for an anchor; none was looked at. */
+    readonly requireAnchor?: boolean | undefined;
+  },
 ): VerifyReport {
   const failed = FINDING_CODES[finding.code];
-  const { kind, pin, policy } = file;
+  const { kind, pin, policy, requireAnchor = false } = file;
   return {
     format: "tallystick/report/v1",
     kind,
@@ -65,7 +71,7 @@ export function unreadableReport(
     findingsOmitted: 0,
     erased: { entries: 0, fields: 0 },
     timeline: EMPTY_TIMELINE,
-    requiredMissing: missingEvidence(policy, null),
+    requiredMissing: [...missingEvidence(policy, null), ...(requireAnchor ? ["anchor"] : [])],
     needsReindex: false,
     summary: `not a valid ${kind}: ${finding.message}`,
   };

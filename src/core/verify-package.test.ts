@@ -90,6 +90,24 @@ describe("verifyPackage", () => {
     }
   });
 
+  it.each([true, false])(
+    "says that an anchor is missing, asked for or not (%s), where verification stops early",
+    async (requireAnchor) => {
+      const broken = vectors.cases.find(
+        ({ error, verdicts, findings }) =>
+          error === undefined && verdicts.order === "notChecked" && findings[0]?.code === "file-malformed",
+      );
+      const files = [Buffer.from("PK"), bytesOf(broken!)];
+      for (const file of files) {
+        const { ok, requiredMissing } = await verifyPackage(bytesSource(file), {
+          allowSelfAsserted: false,
+          requireAnchor,
+        });
+        expect({ ok, requiredMissing }).toEqual({ ok: false, requiredMissing: requireAnchor ? ["anchor"] : [] });
+      }
+    },
+  );
+
   it("reads no more of a file than it needs to refuse it", async () => {
     const read: number[] = [];
     const source = {

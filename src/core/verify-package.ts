@@ -67,9 +67,14 @@ export async function verifyPackage(source: ByteSource, options: VerifyPackageOp
     });
   } catch (error) {
     if (!(error instanceof PackageError)) throw error;
-    return unreadableReport(error.finding, { kind: "package", ...pinOf(trust) });
+    return unreadableReport(error.finding, fileOf(trust, options));
   }
   return judgePackage(content, { opened: opened as OpenedExport | Finding | null, trust, held, findings, options });
+}
+
+/** A package of which nothing was looked at yet. */
+function fileOf(trust: Trust, { requireAnchor }: VerifyPackageOptions): Parameters<typeof unreadableReport>[1] {
+  return { kind: "package", ...pinOf(trust), requireAnchor };
 }
 
 interface Judging {
@@ -88,7 +93,7 @@ async function judgePackage(content: PackageContent, judging: Judging): Promise<
   const isOpened = !("code" in opened);
   await checkManifestSignature(content, isOpened ? opened.examined.policy : trust.pinned, findings);
   checkPolicyMember(content, findings);
-  if (!isOpened) return brokenExportReport(opened, trust, findings);
+  if (!isOpened) return brokenExportReport(opened, fileOf(trust, options), findings);
   const { examined } = opened;
   const { head } = examined.header;
   checkManifest(content, examined, findings);
@@ -121,10 +126,14 @@ function linesOf({ member }: PackageContent): ReturnType<typeof splitLines> {
 }
 
 /** E1-E3 stopped: nothing is known but the manifest. */
-function brokenExportReport(finding: Finding, trust: Trust, findings: FindingList): VerifyReport {
+function brokenExportReport(
+  finding: Finding,
+  file: Parameters<typeof unreadableReport>[1],
+  findings: FindingList,
+): VerifyReport {
   const { code, message, ...more } = finding;
   findings.add(code, message, more);
-  const report = unreadableReport(finding, { kind: "package", ...pinOf(trust) });
+  const report = unreadableReport(finding, file);
   return {
     ...report,
     findings: findings.findings,

@@ -233,8 +233,16 @@ describe("objects that are not what the checkpoint signs", () => {
     const nothing = new Map([["checkpoint", archive.objects.get("checkpoint") as Uint8Array]]);
     const { findings } = await verifyObjects(nothing);
     // A run of entries counts once.
-    expect(codes(findings)).toEqual(["checkpoint-root", "entry-missing 0", "object-missing 0"]);
-    expect(findings[1]).toMatchObject({
+    expect(codes(findings)).toEqual([
+      "checkpoint-root",
+      "object-missing 0",
+      "entry-missing 0",
+      ...["object-missing 0", "object-missing 256", "object-missing 512"],
+    ]);
+    expect(findings.map(({ found }) => found)).toEqual(
+      expect.arrayContaining(["tile/0/000", "tile/0/001", "tile/0/002.p/88", "tile/1/000.p/2"]),
+    );
+    expect(findings.find(({ code }) => code === "entry-missing")).toMatchObject({
       message: "entries 0 to 599 are missing: tile/entries/000 is not published",
       expected: "0",
       found: "600",
@@ -394,14 +402,7 @@ describe("the checkpoint", () => {
   });
 
   it("passes independence and time with a quorum of cosignatures, and holds the last entry's time against them", async () => {
-    const witness = logSignerFromSeed("ed25519", sha256(encodeUtf8("witness")));
-    const name = "w.example/w";
-    const key = parseVerifierKey(formatVerifierKey({ name, type: 4, publicKey: witness.publicKey }));
-    const policy = formatPolicy({
-      ...parsePolicy(FORGED_POLICY_TEXT),
-      witnesses: [{ name: "w", key, url: null }],
-      quorum: "w",
-    });
+    const { witness, name, policy } = witnessedPolicy();
     expect(await verifyObjects(copyOf(archive), { policy })).toMatchObject({ ok: true, requiredMissing: ["quorum"] });
     const { text, signatures } = parseNote(published());
     const cosigned = async (time: number): Promise<VerifyReport> => {
@@ -418,6 +419,18 @@ describe("the checkpoint", () => {
     expect(early.verdicts.time.status).toBe("fail");
   });
 });
+
+function witnessedPolicy() {
+  const witness = logSignerFromSeed("ed25519", sha256(encodeUtf8("witness")));
+  const name = "w.example/w";
+  const key = parseVerifierKey(formatVerifierKey({ name, type: 4, publicKey: witness.publicKey }));
+  const policy = formatPolicy({
+    ...parsePolicy(FORGED_POLICY_TEXT),
+    witnesses: [{ name: "w", key, url: null }],
+    quorum: "w",
+  });
+  return { witness, name, policy };
+}
 
 describe("checkpoints that the reader held", () => {
   const SIZES = [1, 2, 255, 256, 257, 400, 511, 512, 513, 599, 600];
@@ -450,6 +463,17 @@ describe("checkpoints that the reader held", () => {
     ]);
     expect(report.verdicts.completeness.status).toBe("fail");
     expect(exitCodeOf(report)).toBe(1);
+  });
+
+  it("count for independence under a policy without witnesses alone", async () => {
+    const note = await publishForged(memoryArchive(), entries.slice(0, 400));
+    const answer = async (policy: string | undefined) => {
+      const report = await verifyObjects(copyOf(archive), { policy, held: [{ source: "expect", note }] });
+      return `${report.verdicts.independence.status} ${report.requiredMissing.join()} ${exitCodeOf(report)}`;
+    };
+    expect(await answer(FORGED_POLICY_TEXT)).toBe("pass  0");
+    expect(await answer(undefined)).toBe("notEstablished  3");
+    expect(await answer(witnessedPolicy().policy)).toBe("notEstablished quorum 4");
   });
 
   it("show a rollback, with both notes", async () => {

@@ -236,7 +236,7 @@ class PublishedLedger {
     const tile = block.tile ?? null;
     // Where the entries are unknown their tile stands for them.
     const leaves = entries == null ? tile : new Uint8Array(count * TREE_HASH_BYTES);
-    if (entries !== undefined) this.requirePresent({ level: 0, index, width: count }, block.tile);
+    this.requirePresent({ level: 0, index, width: count }, block.tile);
     if (entries == null) this.chain.skip(leaves === null ? null : leaves.subarray(-TREE_HASH_BYTES));
     else {
       for (const [i, entry] of entries.entries()) {
@@ -573,7 +573,7 @@ export function latestTimeFor(witnessTime: number): string | null {
 }
 
 function independenceWith(policy: Policy | null, accepted: VerifiedCheckpoint | null, reach: number): Verdict {
-  if (reach === 0 || (policy !== null && policy.quorum !== "none")) return independenceOf(policy, accepted);
+  if (reach === 0 || accepted === null || policy?.quorum !== "none") return independenceOf(policy, accepted);
   return verdict("pass", `the history up to size ${reach} is the one that the reader saw before`, [
     "entries after that rest on the log key alone",
   ]);

@@ -33,12 +33,12 @@ export interface BitcoinBlock {
 }
 
 /**
- * Fields of 80 header bytes whose hash meets their own target. `malformed-proof` for another size or a target that is none;
- * `proof-invalid` where the hash misses the target, or the target is easier than `bitsMax`.
+ * Fields of 80 header bytes whose hash meets their own target. `proof-invalid` for another size, a target that is none or easier than
+ * `bitsMax`, and a hash that misses the target. spec/anchors.md 23.
  */
 export function parseBitcoinHeader(header: Uint8Array, bitsMax: number = BITCOIN_BITS_MAX): BitcoinBlock {
   if (header.length !== 80)
-    throw new MalformedError("malformed-proof", `bitcoin header: expected 80 bytes, got ${header.length}`);
+    throw new VerificationError("proof-invalid", `bitcoin header: expected 80 bytes, got ${header.length}`);
   const view = new DataView(header.buffer, header.byteOffset, header.byteLength);
   const target = targetOf(view.getUint32(72, true));
   const digest = sha256(sha256(header));
@@ -57,7 +57,7 @@ function targetOf(bits: number): bigint {
   const exponent = bits >>> 24;
   const mantissa = bits & 0x7fffff;
   if ((bits & 0x800000) !== 0 || mantissa === 0 || exponent > 32) {
-    throw new MalformedError("malformed-proof", "bitcoin header: expected a target");
+    throw new VerificationError("proof-invalid", "bitcoin header: expected a target");
   }
   return exponent < 3 ? BigInt(mantissa) >> BigInt(8 * (3 - exponent)) : BigInt(mantissa) << BigInt(8 * (exponent - 3));
 }
@@ -88,7 +88,7 @@ export interface VerifyOtsOptions {
 /**
  * Verifies a `.ots` file offline and gives the earliest bound that its Bitcoin attestations reach under `headers`. An attestation
  * counts if its message is the Merkle root of the header at its height and comes from the digest by SHA-256, append and prepend
- * alone. `malformed-proof`: no such file, or a header that is none; `proof-invalid`: another digest or file hash, a header with too
+ * alone. `malformed-proof`: no such file; `proof-invalid`: another digest or file hash, a header that is none or has too
  * little work, or no attestation that holds: pending ones prove nothing, nor do those of other chains.
  */
 export function verifyOts(proof: Uint8Array, options: VerifyOtsOptions): VerifiedOts {

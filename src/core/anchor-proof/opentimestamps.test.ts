@@ -387,12 +387,15 @@ describe("verifyOts", () => {
     real[68]! ^= 1;
     expect(refusal(() => parseBitcoinHeader(real))).toBe("proof-invalid: bitcoin header: its hash misses its target");
     expect(refusal(() => parseBitcoinHeader(real.subarray(1)))).toBe(
-      "malformed-proof: bitcoin header: expected 80 bytes, got 79",
+      "proof-invalid: bitcoin header: expected 80 bytes, got 79",
     );
     for (const bits of ["00000000", "00008020", "ffff0021"]) {
       const odd = Uint8Array.from(hex(BLOCK_358391));
       odd.set(hex(bits), 72);
-      expect(refusal(() => parseBitcoinHeader(odd))).toBe("malformed-proof: bitcoin header: expected a target");
+      expect(refusal(() => parseBitcoinHeader(odd))).toBe("proof-invalid: bitcoin header: expected a target");
+      expect(refusal(() => verifyOts(proof, { digest, headers: [{ ...header, header: odd }] }))).toBe(
+        "proof-invalid: bitcoin header: expected a target",
+      );
     }
   });
 
