@@ -584,7 +584,7 @@ const OTHERS: readonly Attack[] = [
   {
     id: "other-key-no-pin",
     attacker: "files",
-    title: "another key, to a reader without a pin",
+    title: "another key, to a reader with no pin",
     reader: { withoutPin: true },
     run: rewriteUnderAnotherKey,
   },

@@ -10,14 +10,15 @@ import { parseReceipt, type Receipt } from "../core/receipt.ts";
 import { exitCodeOf, type Finding, type FindingCode, type VerifyReport } from "../core/report.ts";
 import { CHECKPOINT_PATH } from "../ledger/publish.ts";
 import { RightEdge } from "../ledger/right-edge.ts";
-import type { LedgerStorage, StoredEntry } from "../ledger/storage.ts";
+import type { LedgerStorage, SideTables, StorageSnapshot, StoredEntry } from "../ledger/storage.ts";
 import { discloseAll } from "../ledger/stored-event.ts";
 import { type VerifyLedgerOptions, verifyLedger } from "../ledger/verify-ledger.ts";
 import { filesystemArchive } from "../storage/archive/filesystem.ts";
 import { openSqliteStorage } from "../storage/sqlite.ts";
 import type { AttackedReader } from "./attacks.ts";
+import { compareEntries, openHeldPackage } from "./held-package.ts";
 import { followVictim, openWitness } from "./outside.ts";
-import { copyMachine, openVictim, type Victim } from "./victim.ts";
+import { openVictim, type Victim } from "./victim.ts";
 
 /** What one kind of evidence said about one attack. */
 export interface Notice {
@@ -35,10 +36,15 @@ export interface Suspect extends Victim {
   readonly witnessPolicy: string | null;
   /** Checkpoint of this reader's last visit. */
   readonly seen: string;
+  /** Evidence package of that visit. */
+  readonly heldPackage: Uint8Array;
   /** The report of `verify` for this reader; run once. Rejects where there is no ledger to verify. */
   report(): Promise<VerifyReport>;
   /** Exit code of that report; null where it rejects. */
   exit(): Promise<ReturnType<typeof exitCodeOf> | null>;
+  /** The ledger, opened for reading, once; `close` lets go of it. Rejects where there is none. */
+  look(): Promise<OpenLedger>;
+  close(): Promise<void>;
 }
 
 /** What a reader can look at. */
@@ -48,9 +54,21 @@ export function suspectOf(victim: Victim, reader: AttackedReader = {}): Suspect 
   const policy = pins ? held.policy : null;
   const witnessPolicy = pins ? (reader.witnessPolicy?.(victim) ?? held.witnessPolicy) : null;
   const seen = reader.sawOlder === true ? held.olderCheckpoint : held.checkpoint;
+  const heldPackage = reader.sawOlder === true ? held.olderPackage : held.package;
+  let opened: Promise<OpenLedger> | null = null;
+  const look = (): Promise<OpenLedger> => {
+    opened ??= openLedger(victim);
+    return opened;
+  };
+  const close = async (): Promise<void> => {
+    const ledger = await opened?.catch(() => null);
+    opened = null;
+    await ledger?.snapshot.close();
+    await ledger?.storage.close();
+  };
   let running: Promise<VerifyReport> | null = null;
   const report = (): Promise<VerifyReport> => {
-    running ??= verifyFile(victim, policy, {});
+    running ??= verifyShown({ look }, policy, {});
     return running;
   };
   const exit: Suspect["exit"] = async () => {
@@ -61,44 +79,56 @@ export function suspectOf(victim: Victim, reader: AttackedReader = {}): Suspect 
       return null;
     }
   };
-  return { ...victim, policy, witnessPolicy, seen, report, exit };
+  return { ...victim, policy, witnessPolicy, seen, heldPackage, report, exit, look, close };
 }
 
-async function verifyFile(
-  { path, driver }: Victim,
+/** Nobody changes a suspect while it is looked at, so that one view of it serves every question. */
+interface OpenLedger {
+  readonly storage: LedgerStorage;
+  readonly snapshot: StorageSnapshot;
+}
+
+async function openLedger({ path, driver }: Victim): Promise<OpenLedger> {
+  const storage = await openSqliteStorage(path, { readOnly: true, driver });
+  try {
+    return { storage, snapshot: keepRead(await storage.snapshot()) };
+  } catch (error) {
+    await storage.close();
+    throw error;
+  }
+}
+
+/** The same snapshot, which reads its side tables once: to check all of them takes some hundred statements. */
+function keepRead(snapshot: StorageSnapshot): StorageSnapshot {
+  let side: Promise<SideTables> | null = null;
+  return {
+    ...snapshot,
+    sideTables() {
+      side ??= snapshot.sideTables();
+      return side;
+    },
+  };
+}
+
+async function verifyShown(
+  { look }: Pick<Suspect, "look">,
   policy: string | null,
   held: Pick<VerifyLedgerOptions, "expect" | "tsaRoots" | "bitcoin" | "requireAnchor">,
 ): Promise<VerifyReport> {
-  return withStorage({ path, driver }, async (storage) => {
-    const snapshot = await storage.snapshot();
-    try {
-      return await verifyLedger(snapshot, { ...held, ...(policy === null ? {} : { policy, pin: "policy" }) });
-    } finally {
-      await snapshot.close();
-    }
-  });
-}
-
-async function withStorage<T>(
-  { path, driver }: Pick<Victim, "path" | "driver">,
-  look: (storage: LedgerStorage) => Promise<T>,
-): Promise<T> {
-  const storage = await openSqliteStorage(path, { readOnly: true, driver });
-  try {
-    return await look(storage);
-  } finally {
-    await storage.close();
-  }
+  const { snapshot } = await look();
+  return verifyLedger(snapshot, { ...held, ...(policy === null ? {} : { policy, pin: "policy" }) });
 }
 
 /** One kind of evidence: a column of the table. */
 export interface Evidence {
   readonly id: string;
   readonly name: string;
-  /** The name in two lines of at most seven characters; two neighbours do not have seven in one line. */
+  /** The name in two lines of at most seven characters. */
   readonly title: readonly [string, string];
   /** What has to be held for it, and what it looks at. */
   readonly holds: string;
+  /** It changes what it looks at. */
+  readonly changesSuspect?: boolean;
   notices(suspect: Suspect): Promise<Notice>;
 }
 
@@ -138,6 +168,7 @@ export const EVIDENCE: readonly Evidence[] = [
     name: "boot check",
     title: ["boot", "check"],
     holds: "the operator's own: a lock store on a second medium, the published copy, what the machine saw",
+    changesSuspect: true,
     notices: askBoot,
   },
   {
@@ -167,6 +198,13 @@ export const EVIDENCE: readonly Evidence[] = [
     title: ["held", "head"],
     holds: "a checkpoint from a client's last visit, against the tree that is shown now",
     notices: (suspect) => answer(() => confirm(suspect, suspect.seen), { expectsLedger: true }),
+  },
+  {
+    id: "package",
+    name: "held package",
+    title: ["held", "package"],
+    holds: "an evidence package from that visit, verified: its entries and its head, against those shown now",
+    notices: askPackage,
   },
   {
     id: "witness",
@@ -224,11 +262,11 @@ function only(findings: readonly Finding[], codes: ReadonlySet<FindingCode>): st
   return codesOf(findings.filter((finding) => codes.has(finding.code)));
 }
 
-/** Opens the ledger for writing, in a copy, because an open ledger signs what it has. */
-function askBoot(suspect: Suspect): Promise<Notice> {
-  const copy = copyMachine(suspect, `${suspect.folder}-boot`);
+/** Opens the ledger for writing. What is open signs what it has, so that nobody can be asked after this. */
+async function askBoot(suspect: Suspect): Promise<Notice> {
+  await suspect.close();
   const look = async (): Promise<readonly string[]> => {
-    const ledger = await openVictim(copy, { published: filesystemArchive(copy.publishedPath) });
+    const ledger = await openVictim(suspect, { published: filesystemArchive(suspect.publishedPath) });
     const { appendProblem } = ledger;
     await ledger.close();
     return appendProblem === null ? [] : [appendProblem.code];
@@ -243,7 +281,8 @@ function askBoot(suspect: Suspect): Promise<Notice> {
 function askReceipt(suspect: Suspect): Promise<Notice> {
   const receipt = parseReceipt(suspect.held.receipt);
   const { index } = receipt.entry;
-  const look = async (storage: LedgerStorage): Promise<readonly string[]> => {
+  const look = async (): Promise<readonly string[]> => {
+    const { storage } = await suspect.look();
     const [shown] = await storage.readEntries(index, index + 1);
     if (shown === undefined) return ["entry-missing"];
     if (shown.entry !== receipt.entryText) return ["other-entry"];
@@ -258,7 +297,7 @@ function askReceipt(suspect: Suspect): Promise<Notice> {
     });
     return [];
   };
-  return answer(() => withStorage(suspect, look), { expectsLedger: true });
+  return answer(look, { expectsLedger: true });
 }
 
 function contentOf({ content }: Receipt): string {
@@ -273,9 +312,19 @@ function shownContent(shown: StoredEntry, { content }: Receipt): string {
     : canonicalize(discloseAll(shown).disclosed);
 }
 
+/** A package that verifies, entry by entry against what the ledger shows now, and its head as any held one. */
+function askPackage(suspect: Suspect): Promise<Notice> {
+  const look = async (): Promise<readonly string[]> => {
+    const held = await openHeldPackage(suspect.heldPackage, suspect.policy);
+    const { storage } = await suspect.look();
+    return [...(await compareEntries(held, storage)), ...(await confirm(suspect, held.checkpoint))];
+  };
+  return answer(look, { expectsLedger: true });
+}
+
 /** `verify` with a checkpoint that it expects: it confirms that the history is that one, or it does not. */
 async function confirm(suspect: Suspect, expect: string): Promise<readonly string[]> {
-  const { findings, verdicts } = await verifyFile(suspect, suspect.policy, { expect });
+  const { findings, verdicts } = await verifyShown(suspect, suspect.policy, { expect });
   if (verdicts.independence.status === "pass") return [];
   const said = codesOf(aboutExpected(findings));
   // No root of the shown tree can be computed where an entry is missing.
@@ -296,7 +345,7 @@ function askWitness(suspect: Suspect): Promise<Notice> {
     if (expect == null) return ["not-established"];
     const { witnessPolicy } = suspect;
     if (witnessPolicy === null) return confirm(suspect, expect);
-    const { findings, requiredMissing } = await verifyFile(suspect, witnessPolicy, { expect });
+    const { findings, requiredMissing } = await verifyShown(suspect, witnessPolicy, { expect });
     return [...codesOf(aboutExpected(findings)), ...(requiredMissing.length > 0 ? ["quorum-not-reached"] : [])];
   };
   return answer(look, { expectsLedger: true });
@@ -329,7 +378,7 @@ function askAnchors(
   trust: Pick<VerifyLedgerOptions, "tsaRoots" | "bitcoin">,
 ): Promise<Notice> {
   const look = async (): Promise<readonly string[]> => {
-    const report = await verifyFile(suspect, suspect.policy, { ...trust, requireAnchor: true });
+    const report = await verifyShown(suspect, suspect.policy, { ...trust, requireAnchor: true });
     const about = report.findings.filter(({ evidence }) => evidence?.startsWith(kind) === true);
     return [...codesOf(about), ...(report.requiredMissing.includes("anchor") ? ["anchor-required"] : [])];
   };

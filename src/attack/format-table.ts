@@ -10,10 +10,9 @@ export interface AttackTableFormat {
 
 const WIDTH_MIN = 80;
 const WIDTH_MAX = 100;
-/** Wide enough for titles; where they leave too little for what stands on the left, columns are numbered. */
-const TITLED_CELL = 7;
+/** Where titles leave too little for what stands on the left, columns are numbered. */
 const NUMBERED_CELL = 4;
-const LABEL_WIDTH_MIN = 30;
+const LABEL_WIDTH_MIN = 25;
 const INDENT = "  ";
 
 type Paint = (code: number, text: string) => string;
@@ -62,24 +61,27 @@ function markOf({ noticed }: Notice): "X" | "·" | "–" {
 
 interface Layout {
   readonly labelWidth: number;
-  readonly cellWidth: number;
+  readonly cellWidths: readonly number[];
   /** What stands above each column, line by line. */
   readonly heads: readonly (readonly string[])[];
   readonly isNumbered: boolean;
 }
 
 function layoutOf(columns: readonly AttackColumn[], width: number): Layout {
-  const isNumbered = width - columns.length * TITLED_CELL < LABEL_WIDTH_MIN;
-  const cellWidth = isNumbered ? NUMBERED_CELL : TITLED_CELL;
+  // A title, and a space before it.
+  const titled = columns.map(({ title }) => Math.max(...title.map((line) => line.length)) + 1);
+  const sum = (widths: readonly number[]): number => widths.reduce((all, one) => all + one, 0);
+  const isNumbered = width - sum(titled) < LABEL_WIDTH_MIN;
+  const cellWidths = isNumbered ? columns.map(() => NUMBERED_CELL) : titled;
   const heads = isNumbered
     ? [columns.map((_, i) => String(i + 1))]
     : [0, 1].map((line) => columns.map(({ title }) => title[line] ?? ""));
-  return { labelWidth: width - columns.length * cellWidth, cellWidth, heads, isNumbered };
+  return { labelWidth: width - sum(cellWidths), cellWidths, heads, isNumbered };
 }
 
-function headLines({ heads, labelWidth, cellWidth }: Layout): string[] {
+function headLines({ heads, labelWidth, cellWidths }: Layout): string[] {
   return heads.map((line) =>
-    `${" ".repeat(labelWidth)}${line.map((title) => centre(title, cellWidth)).join("")}`.trimEnd(),
+    `${" ".repeat(labelWidth)}${line.map((title, i) => centre(title, cellWidths[i] ?? 0)).join("")}`.trimEnd(),
   );
 }
 
@@ -114,14 +116,14 @@ function isInconclusive({ exit }: AttackRow): boolean {
 function rowLines(
   label: string,
   notices: readonly Notice[],
-  { labelWidth, cellWidth }: Layout,
+  { labelWidth, cellWidths }: Layout,
   paint: Paint,
 ): string[] {
   // A cell begins with spaces.
   const labels = wrap(label, labelWidth, `${INDENT}${INDENT}`);
-  const cells = notices.map((notice) => {
+  const cells = notices.map((notice, i) => {
     const mark = markOf(notice);
-    return centre(mark, cellWidth).replace(mark, paint(mark === "X" ? GREEN : DIM, mark));
+    return centre(mark, cellWidths[i] ?? 0).replace(mark, paint(mark === "X" ? GREEN : DIM, mark));
   });
   return labels.map((line, i) => (i === 0 ? `${line.padEnd(labelWidth)}${cells.join("")}`.trimEnd() : line));
 }

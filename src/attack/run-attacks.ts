@@ -1,11 +1,12 @@
-import { mkdtempSync, realpathSync, rmSync } from "node:fs";
+import { mkdtempSync, realpathSync, renameSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { seededRandom } from "../ledger/seeded-random.ts";
 import { loadSqliteDriver } from "../storage/sqlite-driver.ts";
 import { ATTACKERS, ATTACKS, type AttackerId } from "./attacks.ts";
 import { EVIDENCE, type Evidence, type Notice, type Suspect, suspectOf } from "./evidence.ts";
-import { buildVictim, copyVictim, type Positions } from "./victim.ts";
+import { restoreFolder } from "./restore-folder.ts";
+import { buildVictim, type Positions } from "./victim.ts";
 
 export interface AttackOptions {
   /** Entries of the victim, 300 to 5,000. Default 300. */
@@ -63,7 +64,7 @@ export async function runAttacks(options: AttackOptions = {}): Promise<AttackTab
   let at: Positions | undefined;
   for await (const { suspect, attack } of attackedCopies(options)) {
     const notices: Record<string, Notice> = {};
-    for (const { id, notices: ask } of EVIDENCE) notices[id] = await ask(suspect);
+    for (const { id, notices: ask } of inAskingOrder(EVIDENCE)) notices[id] = await ask(suspect);
     const weakest = EVIDENCE.find(({ id }) => notices[id]?.noticed === true)?.id ?? null;
     const { id, attacker, title } = attack;
     rows.push({ id, attacker, title, notices, weakest, exit: await suspect.exit() });
@@ -78,7 +79,13 @@ export async function runAttacks(options: AttackOptions = {}): Promise<AttackTab
   };
 }
 
-/** One attacked copy of the victim after the other; each is gone when the next is asked for. */
+/** What changes the suspect is asked after all others. */
+function inAskingOrder(evidence: readonly Evidence[]): readonly Evidence[] {
+  const changes = (one: Evidence): number => (one.changesSuspect === true ? 1 : 0);
+  return evidence.toSorted((a, b) => changes(a) - changes(b));
+}
+
+/** One attacked copy of the victim after the other; the next takes its place. */
 export async function* attackedCopies(
   options: AttackOptions = {},
 ): AsyncGenerator<{ readonly suspect: Suspect; readonly attack: (typeof ATTACKS)[number] }> {
@@ -96,14 +103,20 @@ export async function* attackedCopies(
       seed,
       ...(source === undefined ? {} : { source }),
     });
+    // Each copy stands where the victim stood: the operator's machine knows the ledger by its path.
+    const kept = join(folder, "kept");
+    renameSync(victim.folder, kept);
     for (const [done, attack] of ATTACKS.entries()) {
       signal?.throwIfAborted();
       onProgress?.(done, ATTACKS.length);
-      const place = join(folder, "attacked");
-      const copy = copyVictim(victim, join(place, "copy"));
-      await attack.run({ victim: copy, random: seededRandom(`${seed} ${attack.id}`) });
-      yield { suspect: suspectOf(copy, attack.reader), attack };
-      rmSync(place, { recursive: true });
+      restoreFolder(kept, victim.folder);
+      await attack.run({ victim, random: seededRandom(`${seed} ${attack.id}`) });
+      const suspect = suspectOf(victim, attack.reader);
+      try {
+        yield { suspect, attack };
+      } finally {
+        await suspect.close();
+      }
     }
     onProgress?.(ATTACKS.length, ATTACKS.length);
   } finally {

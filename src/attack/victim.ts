@@ -1,8 +1,8 @@
-import { copyFileSync, cpSync, mkdirSync } from "node:fs";
-import { join } from "node:path";
+import { copyFileSync, cpSync, mkdirSync, readFileSync, rmSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { writeEvidencePackage } from "../compliance/evidence-package.ts";
 import { parseVerifierKey } from "../core/note.ts";
 import { formatPolicy, parsePolicy } from "../core/policy.ts";
-import { openState } from "../keys/index.ts";
 import { logSignerFromSeed } from "../keys/local-signer.ts";
 import type { Anchor, AnchorAnswer } from "../ledger/anchor.ts";
 import type { Random } from "../ledger/random.ts";
@@ -45,6 +45,10 @@ export interface Held {
   readonly olderCheckpoint: string;
   /** Receipt of one entry, made at the checkpoint before. */
   readonly receipt: string;
+  /** Evidence package of all entries, made at the last visit. */
+  readonly package: Uint8Array;
+  /** That of the visit before. */
+  readonly olderPackage: Uint8Array;
 }
 
 /** Where the parts of a victim lie. */
@@ -57,10 +61,10 @@ export interface VictimPlaces {
   readonly publishedPath: string;
 }
 
-/** A ledger on disk with everything around it. All of it lies in one folder. */
+/** A ledger on disk with everything around it. All that an attack can change lies in one folder. */
 export interface Victim extends VictimPlaces {
   readonly folder: string;
-  /** Backups of all three from the checkpoint before. */
+  /** Backups of all three from the checkpoint before, beside that folder: they are only read. */
   readonly old: VictimPlaces;
   /** Folder of somebody else who follows what is published. */
   readonly mirrorPath: string;
@@ -101,8 +105,8 @@ export async function buildVictim(options: VictimOptions): Promise<Victim> {
   const at = positionsOf(entries);
   mkdirSync(folder);
   const place = placesIn(folder);
-  const old = placesIn(join(folder, "old"));
-  mkdirSync(join(folder, "old"));
+  const old = placesIn(join(dirname(folder), "old"));
+  mkdirSync(dirname(old.path));
   const mirrorPath = join(folder, "mirror");
   const signer = logSignerFromSeed("ed25519", random.fill(new Uint8Array(32)));
   const witness = witnessFromSeed(random.fill(new Uint8Array(32)), join(folder, "witness.sqlite"));
@@ -131,6 +135,7 @@ export async function buildVictim(options: VictimOptions): Promise<Victim> {
     const receipt = await young.prove(at.receipt);
     const olderCheckpoint = await young.checkpoint({ until: "witnessed" });
     await young.publish(published);
+    const olderPackage = await packageOf(young, folder);
     await young.close();
     copyFileSync(place.path, old.path);
     cpSync(place.statePath, old.statePath, { recursive: true });
@@ -142,13 +147,24 @@ export async function buildVictim(options: VictimOptions): Promise<Victim> {
     await grown.publish(published);
     // Filters are built in idle time, which this ledger does not have.
     await grown.reindex();
+    const latestPackage = await packageOf(grown, folder);
     await grown.close();
     await followVictim({ ...place, mirrorPath, held: { policy } });
-    const held = { policy, witnessPolicy, checkpoint, olderCheckpoint, receipt };
+    const packages = { package: latestPackage, olderPackage };
+    const held = { policy, witnessPolicy, checkpoint, olderCheckpoint, receipt, ...packages };
     return { ...place, folder, old, mirrorPath, witness, authority, chain, origin, at, held, signer, driver };
   } finally {
     asked.close();
   }
+}
+
+/** Bytes of an evidence package of the whole ledger, as its operator hands it to an auditor. */
+async function packageOf(ledger: Ledger, folder: string): Promise<Uint8Array> {
+  const out = join(folder, "handed-out.zip");
+  await writeEvidencePackage(ledger, { out });
+  const bytes = readFileSync(out);
+  rmSync(out);
+  return bytes;
 }
 
 /** Both who tell the time, as the engine asks them. */
@@ -211,36 +227,4 @@ export function openVictim(
 /** Queued in one go; the engine keeps the order of the calls. */
 async function appendInOrder(ledger: Ledger, events: readonly VictimEvent[]): Promise<void> {
   await Promise.all(events.map(({ event, scheme }) => ledger.append(event, { scheme })));
-}
-
-/** The same victim in another folder, with all that lies around it; the state directories know the new path. */
-export function copyVictim(victim: Victim, folder: string): Victim {
-  cpSync(victim.folder, folder, { recursive: true });
-  const copy: Victim = {
-    ...victim,
-    ...placesIn(folder),
-    folder,
-    old: placesIn(join(folder, "old")),
-    mirrorPath: join(folder, "mirror"),
-    witness: { ...victim.witness, databasePath: join(folder, "witness.sqlite") },
-  };
-  for (const { statePath } of [copy, copy.old]) moveInState(statePath, victim.path, copy.path);
-  return copy;
-}
-
-/** What the operator's machine has of a victim, in another folder. */
-export function copyMachine(victim: Victim, folder: string): Victim {
-  const copy: Victim = { ...victim, ...placesIn(folder) };
-  for (const part of ["path", "statePath", "publishedPath"] as const)
-    cpSync(victim[part], copy[part], { recursive: true });
-  moveInState(copy.statePath, victim.path, copy.path);
-  return copy;
-}
-
-function moveInState(dir: string, from: string, to: string): void {
-  const state = openState({ dir });
-  const known = state.recallPath(from);
-  if (known === undefined) return;
-  state.forgetPath(from);
-  state.rememberPath(to, known);
 }
