@@ -2310,6 +2310,14 @@ class PublishedFolder(unittest.TestCase):
         for i in range(1, 700):
             cls.large.event({"action": "a", "id": "e%d" % i})
 
+    def test_a_size_that_nothing_stands_behind(self):
+        text = "%s\n%d\n%s\n" % (ORIGIN, 2 ** 50, b64(bytes(32)))
+        key_id = hashlib.sha256(ORIGIN.encode() + b"\n\x01" + LOG.public).digest()[:4]
+        note = "%s\n\u2014 %s %s\n" % (text, ORIGIN, b64(key_id + LOG.sign(text.encode())))
+        report = self.judge({"checkpoint": note.encode()})
+        self.assertEqual(report.exit_code, 1)
+        self.assertIn("256 bundles in a row are absent", "".join(report.unchecked["completeness"]))
+
     def test_example(self):
         self.assertEqual(v.tile_path(0, 1234067, 256), "tile/0/x001/x234/067")
         self.assertEqual(v.tile_path(None, 0, 3), "tile/entries/000.p/3")

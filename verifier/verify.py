@@ -4807,6 +4807,7 @@ def _is_proved_entry(value):
 # Published ledger (published.md)
 # ---------------------------------------------------------------------------------------------------
 
+MAX_ABSENT_BUNDLES = 256         # P3: a checkpoint may claim any size
 MAX_BUNDLE = 256 * (2 + 65535)
 
 
@@ -4924,9 +4925,14 @@ class Published:
         self.hash_name, self.before, self.first_unknown = None, None, False
         self.held_root = None
         entry = None
+        absent = 0                   # bundles in a row
         for bundle in range((size + 255) // 256):
             width = min(256, size - 256 * bundle)
             texts = self._bundle(bundle, width)
+            absent = absent + 1 if texts is None else 0
+            if absent == MAX_ABSENT_BUNDLES:
+                report.unchecked["completeness"].append("what lies behind entry %d: %d bundles in a row are absent" % (256 * bundle + width - 1, absent))
+                return
             if texts is None:
                 self.before = entry = None
                 known = False
