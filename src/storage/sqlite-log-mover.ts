@@ -20,6 +20,8 @@ export class LogMover {
   private worker: Worker | undefined;
   private exited: Promise<void> = Promise.resolve();
   private written = 0;
+  /** Somebody waits for its end, which must keep the process. */
+  private isClosing = false;
   private moved: () => void = () => {};
 
   constructor(path: string) {
@@ -60,6 +62,7 @@ export class LogMover {
   async close(): Promise<void> {
     if (this.state === "new") this.state = "gone";
     if (this.state === "gone") return;
+    this.isClosing = true;
     this.worker?.ref();
     this.tell("close");
     await this.exited;
@@ -102,7 +105,7 @@ export class LogMover {
   private release(): void {
     const { moved } = this;
     this.moved = () => {};
-    this.worker?.unref();
+    if (!this.isClosing) this.worker?.unref();
     moved();
   }
 
