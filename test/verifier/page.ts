@@ -5,6 +5,7 @@ import { fileURLToPath } from "node:url";
 export interface Page {
   goto(url: string): Promise<unknown>;
   reload(): Promise<unknown>;
+  setViewportSize(size: { readonly width: number; readonly height: number }): Promise<void>;
   on(event: "request", listener: (request: { url(): string }) => void): void;
   on(event: "pageerror", listener: (error: Error) => void): void;
   on(event: "console", listener: (message: { type(): string; text(): string }) => void): void;
