@@ -20,6 +20,8 @@ export const FILE_HEAD_BYTES: number = NOTE_BYTES_MAX + 1;
 
 const SIGNATURE_LINE = "\n\n\u2014 ";
 const PROOF_BEGINNING = "c2sp.org/tlog-proof@";
+/** A small ledger holds its checkpoints as text, and is none for that. */
+const SQLITE_BEGINNING = "SQLite format 3\0";
 
 /** Kind of a file by its first 262,145 bytes, fewer if it has fewer; null: none of the four. Nothing more of it is checked. */
 export function recogniseFile(head: Uint8Array | string): FileKind | null {
@@ -27,9 +29,8 @@ export function recogniseFile(head: Uint8Array | string): FileKind | null {
   const beginning = String.fromCharCode(...bytes.subarray(0, 24));
   const known = BEGINNINGS.find(([text]) => beginning.startsWith(text))?.[1];
   if (known !== undefined) return known;
-  return bytes.length <= NOTE_BYTES_MAX && !beginning.startsWith(PROOF_BEGINNING) && hasSignatureLine(bytes)
-    ? "checkpoint"
-    : null;
+  if (beginning.startsWith(PROOF_BEGINNING) || beginning.startsWith(SQLITE_BEGINNING)) return null;
+  return bytes.length <= NOTE_BYTES_MAX && hasSignatureLine(bytes) ? "checkpoint" : null;
 }
 
 /** Wherever it stands: that the rest is a note is asked when it is read. What is no UTF-8 decodes to something else than these bytes. */
