@@ -5154,7 +5154,7 @@ def recognise(head):
         return "receipt"
     if head.startswith(b"PK"):
         return "package"
-    if len(head) <= MAX_NOTE and b"\n\n\xe2\x80\x94 " in head and not head.startswith(b"c2sp.org/tlog-proof@"):
+    if len(head) <= MAX_NOTE and b"\n\n\xe2\x80\x94 " in head and not head.startswith((b"c2sp.org/tlog-proof@", b"SQLite format 3\0")):
         return "checkpoint"
     raise Unreadable("unrecognised-file", "neither receipt, export, checkpoint nor evidence package" if head else "an empty file")
 
