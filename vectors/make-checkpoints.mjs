@@ -1,7 +1,7 @@
 // Makes checkpoints.json: `node vectors/make-checkpoints.mjs`.
 //
 // By hand (forge.mjs), without the library. src/core/verify-checkpoint.test.ts holds the library to them, and
-// verifier/test_verify.py the independent verifier.
+// verifier/test_verify.py and test/verifier/verify-html.test.ts the independent verifiers.
 import { readFileSync, writeFileSync } from "node:fs";
 import { bytes, digest, keyOf, noteKey, signLine } from "./forge.mjs";
 
@@ -80,6 +80,7 @@ for (const policy of ["alone", null]) {
   add(`bytes after the last line${under}`, `${UNSEEN}x`, policy, malformed);
   add(`no newline at the end${under}`, UNSEEN.slice(0, -1), policy, malformed);
   add(`text before an empty line that is no note${under}`, `hello\n\n\u2014 nobody\n`, policy, malformed);
+  add(`the beginning of a ledger file, without its zero byte${under}`, `SQLite format 3\n${UNSEEN}`, policy, malformed);
 }
 
 const unlike = { exit: 3, verdicts: { completeness: "notEstablished" } };
@@ -102,6 +103,7 @@ const unrecognised = [
   { title: "carriage returns", file: UNSEEN.replaceAll("\n", "\r\n") },
   { title: "a hyphen for the dash", file: UNSEEN.replaceAll("\u2014", "-") },
   { title: "no space after the dash", file: UNSEEN.replaceAll("\u2014 ", "\u2014") },
+  { title: "a ledger file that holds a checkpoint", file: `SQLite format 3\0${"\0".repeat(100)}${UNSEEN}` },
 ];
 
 const vectors = {

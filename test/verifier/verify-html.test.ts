@@ -56,15 +56,29 @@ interface PackageCase {
   readonly verdicts: Readonly<Record<string, string>>;
 }
 
+interface CheckpointVectors {
+  readonly policies: Readonly<Record<string, string>>;
+  readonly cases: readonly {
+    readonly title: string;
+    readonly policy: string | null;
+    readonly checkpoint: string;
+    readonly held: string | null;
+    readonly exit: number;
+    readonly findings: readonly string[];
+    readonly verdicts: Readonly<Record<string, string>>;
+  }[];
+  readonly unrecognised: readonly { readonly title: string; readonly file: string }[];
+}
+
 interface Vectors {
   readonly policies: Readonly<Record<string, string>>;
   readonly cases: readonly Case[];
 }
 
-const vectorsOf = (name: string) => JSON.parse(readFileSync(repositoryFile(`vectors/${name}.json`), "utf8")) as Vectors;
+const readVectors = (name: string): unknown => JSON.parse(readFileSync(repositoryFile(`vectors/${name}.json`), "utf8"));
 
 function jobsOf(name: string): (Job & { readonly expected: Case })[] {
-  const { policies, cases } = vectorsOf(name);
+  const { policies, cases } = readVectors(name) as Vectors;
   return cases.map((expected) => ({
     title: expected.title,
     file: Buffer.from((expected.export ?? expected.receipt)!),
@@ -76,11 +90,12 @@ function jobsOf(name: string): (Job & { readonly expected: Case })[] {
 
 const RECEIPTS = jobsOf("receipts");
 const EXPORTS = jobsOf("exports");
+const CHECKPOINTS = readVectors("checkpoints") as CheckpointVectors;
 
 const PACKAGES = packageJobs();
 
 function packageJobs(): (Job & { readonly expected: PackageCase })[] {
-  const { policies, cases } = JSON.parse(readFileSync(repositoryFile("vectors/packages.json"), "utf8")) as {
+  const { policies, cases } = readVectors("packages") as {
     policies: Readonly<Record<string, string>>;
     cases: readonly PackageCase[];
   };
@@ -283,6 +298,35 @@ describe.skipIf(CHROMIUM === null)(
       }
     });
 
+    it("answers what the vectors say of checkpoints alone", async () => {
+      const { policies, cases, unrecognised } = CHECKPOINTS;
+      const answers = await askPage(
+        opened.page,
+        cases.map(({ title, checkpoint, policy, held }) => ({
+          title,
+          file: Buffer.from(checkpoint),
+          policy: policy === null ? null : policies[policy]!,
+          ...(held === null ? {} : { held }),
+        })),
+      );
+      for (const [i, { title, exit, findings, verdicts }] of cases.entries()) {
+        const answer = answers[i]!;
+        const page = {
+          exit: answer.exit,
+          findings: answer.findings.map(({ code }) => code),
+          verdicts: answer.verdicts,
+        };
+        expect(page, title).toEqual({ exit, findings, verdicts });
+        expect(answer.report?.kind, title).toBe("checkpoint");
+      }
+      const others = await askPage(
+        opened.page,
+        unrecognised.map(({ title, file }) => ({ title, file: Buffer.from(file), policy: null })),
+      );
+      for (const [i, { title }] of unrecognised.entries())
+        expect(`${others[i]!.exit} ${others[i]!.error}`, title).toBe("5 unrecognised-file");
+    });
+
     it("accepts the golden files of version 1", async () => {
       const folder = repositoryFile("vectors/golden/v1");
       const names = readdirSync(folder).filter((name) => /\.(jsonl|receipt\.json)$/.test(name));
@@ -423,6 +467,19 @@ describe.skipIf(CHROMIUM === null)(
       });
       expect(refused).toEqual(["connect-src", "img-src"]);
       opened.errors.length = 0; // the browser reports what its policy refused
+    });
+
+    it("does not take a ledger for a checkpoint that the reader holds", async () => {
+      const { page } = opened;
+      const ledger = CHECKPOINTS.unrecognised.find(({ title }) => title.startsWith("a ledger file"))!;
+      await page.reload();
+      await page.setInputFiles("#file", [file("policy", EXPORTS[0]!.policy!), file("audit.db", ledger.file)]);
+      await page.waitForSelector('.banner[data-exit="5"]');
+      expect(await page.textContent(".banner p")).toContain(
+        "it is a ledger, and this page verifies what was exported of one",
+      );
+      await page.setInputFiles("#file", [file("audit.jsonl", Buffer.from(EXPORTS[0]!.file))]);
+      await page.waitForSelector('.banner[data-exit="0"]');
     });
 
     it("is used by hand: a policy is pasted, roles are changed, files are removed", async () => {
