@@ -186,7 +186,7 @@ function completenessOf(evidence: Evidence): Verdict {
   return verdict("pass", `no gap from genesis to the checkpoint of size ${latest.size}`, unchecked);
 }
 
-function independenceOf({ latest, witnessed, policy, held, size }: Evidence): Verdict {
+function independenceOf({ latest, witnessed, policy, pin, held, size }: Evidence): Verdict {
   const own = held.filter(({ source }) => source === "expect" || source === "lastSeen").map((known) => known.size);
   if (policy !== null && policy.quorum !== "none") {
     if (witnessed !== null) {
@@ -204,6 +204,7 @@ function independenceOf({ latest, witnessed, policy, held, size }: Evidence): Ve
   }
   if (own.length > 0) {
     const basis = `the history up to size ${Math.max(...own)} is the one that the reader saw before`;
+    if (pin === "none") return verdict("notEstablished", `${basis}; but no key is pinned`);
     return verdict("pass", basis, [ONLY_OPERATOR_AFTER]);
   }
   return verdict("notEstablished", ONLY_OPERATOR);

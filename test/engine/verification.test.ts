@@ -95,6 +95,24 @@ describe("what the answer rests on", () => {
     );
   });
 
+  it("a held checkpoint is no pin of keys: without one nothing is established, and what contradicts it is found", async () => {
+    const same = await verifyAt(world.place.path, { expect: world.held.first });
+    expect(same).toMatchObject({ exit: 3, found: [], report: { pin: "none" } });
+    expect(same.report.verdicts.independence).toEqual({
+      status: "notEstablished",
+      basis: "the history up to size 20 is the one that the reader saw before; but no key is pinned",
+      unchecked: [],
+    });
+    const asserted = await verifyAt(world.place.path, { expect: world.held.first, allowSelfAsserted: true });
+    expect(asserted).toMatchObject({ exit: 0, report: { pin: "self-asserted" } });
+    expect(asserted.report.verdicts.independence.status).toBe("pass");
+    const place = copyPlace(world.place);
+    rewriteRows(place.path, (old) => reforge(old, 12, (forgery) => ({ ...forgery, event: login(99) })));
+    tamper(place.path, (db) => db.exec("DELETE FROM checkpoints"));
+    const other = await verifyAt(place.path, { expect: world.held.first });
+    expect(other).toMatchObject({ exit: 1, codes: ["expected-root"] });
+  });
+
   it("a held checkpoint that is no note, of another ledger, or of another history: exit 1", async () => {
     const place = copyPlace(world.place);
     const rows = rewriteRows(place.path, (old) => reforge(old, 12, (forgery) => ({ ...forgery, event: login(99) })));
