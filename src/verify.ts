@@ -5,10 +5,11 @@ import type { ByteSource } from "./core/byte-source.ts";
 import { isTallystickError, MalformedError, UnavailableError, VerificationError } from "./core/errors.ts";
 import { FILE_HEAD_BYTES, type FileKind, recogniseFile } from "./core/file-kind.ts";
 import { type FileLine, splitLines } from "./core/file-lines.ts";
+import { withoutAnchors } from "./core/file-report.ts";
 import { RECEIPT_BYTES_MAX } from "./core/limits.ts";
 import type { VerifyReport } from "./core/report.ts";
 import { reportCheckpoint } from "./core/verify-checkpoint.ts";
-import { verifyExport } from "./core/verify-export.ts";
+import { type VerifyExportOptions, verifyExport } from "./core/verify-export.ts";
 import { type VerifyPackageOptions, verifyPackage } from "./core/verify-package.ts";
 import { reportReceipt } from "./core/verify-receipt.ts";
 import { openState, type State } from "./keys/index.ts";
@@ -36,9 +37,9 @@ export interface VerifyOptions extends Omit<VerifyLedgerOptions, "pin" | "lastSe
  */
 export async function verify(file: string | URL, options: VerifyOptions = {}): Promise<VerifyReport> {
   const state = options.state === null ? null : openState(options.state === undefined ? {} : { dir: options.state });
-  if (isWebLocation(file)) return verifyPublishedAt(file, options, state);
+  if (isWebLocation(file)) return anchorsAside(await verifyPublishedAt(file, options, state), options);
   const path = pathOf(file);
-  if (await isFolder(path, state)) return verifyPublishedAt(path, options, state);
+  if (await isFolder(path, state)) return anchorsAside(await verifyPublishedAt(path, options, state), options);
   // SQLite looks first: a file that this process has open as a ledger must not be opened and closed by other means, because
   // closing it would drop the locks of every connection of the process.
   try {
@@ -72,16 +73,8 @@ async function isFolder(path: string, state: State | null): Promise<boolean> {
 const JSON_HEAD_BYTES = 64;
 const CHUNK_BYTES: number = 256 * 1024;
 
+/** What is about a ledger, and not about a file. */
 const LEDGER_OPTIONS = ["since", "first", "last", "remember"] as const;
-const ANCHOR_OPTIONS = ["tsaRoots", "bitcoin", "requireAnchor"] as const;
-
-/** What is about a ledger, and not about a file of this kind. */
-const UNFIT_OPTIONS = {
-  receipt: [...LEDGER_OPTIONS, ...ANCHOR_OPTIONS],
-  checkpoint: [...LEDGER_OPTIONS, ...ANCHOR_OPTIONS],
-  export: [...LEDGER_OPTIONS, ...ANCHOR_OPTIONS],
-  package: LEDGER_OPTIONS,
-} as const satisfies Readonly<Record<FileKind, readonly (keyof VerifyOptions)[]>>;
 
 /** A receipt, an export, a checkpoint or an evidence package; null for anything else. */
 async function verifyFile(path: string, options: VerifyOptions): Promise<VerifyReport | null> {
@@ -93,7 +86,7 @@ async function verifyFile(path: string, options: VerifyOptions): Promise<VerifyR
     throw new MalformedError("unrecognised-file", `${path} is JSON, but neither a receipt nor an export`);
   }
   if (kind === null) return null;
-  for (const name of UNFIT_OPTIONS[kind]) {
+  for (const name of LEDGER_OPTIONS) {
     // A comparison that nobody makes must not look as if it had been made.
     if (options[name] !== undefined && options[name] !== false) {
       throw new TypeError(
@@ -101,13 +94,30 @@ async function verifyFile(path: string, options: VerifyOptions): Promise<VerifyR
       );
     }
   }
+  const more = { ...pin, findingsMax };
+  if (kind === "package") return verifyPackageFile(path, { ...more, requireAnchor: options.requireAnchor }, options);
+  return anchorsAside(await reportFile(kind, { path, head }, more), options);
+}
+
+async function reportFile(
+  kind: Exclude<FileKind, "package">,
+  { path, head }: { readonly path: string; readonly head: Uint8Array },
+  pin: VerifyExportOptions,
+): Promise<VerifyReport> {
   // One byte more than any receipt has is enough to refuse it.
   if (kind === "receipt") return reportReceipt(await readBounded(path, RECEIPT_BYTES_MAX + 1), pin);
   if (kind === "checkpoint") return reportCheckpoint(head, pin);
-  const more = { ...pin, findingsMax };
-  if (kind === "package") return verifyPackageFile(path, { ...more, requireAnchor: options.requireAnchor }, options);
   const lines = (): AsyncIterable<FileLine> => splitLines(createReadStream(path, { highWaterMark: CHUNK_BYTES }));
-  return verifyExport(lines, more);
+  return verifyExport(lines, pin);
+}
+
+/** Of evidence without anchors the report says so, if the reader brought something to judge them by, or asked for one. */
+function anchorsAside(
+  report: VerifyReport,
+  { tsaRoots = [], bitcoin, requireAnchor = false }: Pick<VerifyOptions, "tsaRoots" | "bitcoin" | "requireAnchor">,
+): VerifyReport {
+  const isAsked = requireAnchor || tsaRoots.length > 0 || bitcoin !== undefined;
+  return isAsked ? withoutAnchors(report, requireAnchor) : report;
 }
 
 async function verifyPackageFile(

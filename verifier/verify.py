@@ -2152,9 +2152,11 @@ def compare_held(report, held, origin, root_at):
 
 
 def anchor_missing(report, reader):
-    """verification.md 11: the reader asked for an anchor, and none holds."""
+    """verification.md 11: the reader brought pins for anchors, or asked for one, and none holds."""
     if reader.require_anchor:
         report.anchor_missing = True
+    if report.kind != "package" and (reader.require_anchor or reader.roots or reader.headers):
+        report.unchecked["time"].append("anchors: nothing of this kind carries any")
 
 
 def outside_verdicts(report, policy, acceptance):

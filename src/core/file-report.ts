@@ -31,6 +31,24 @@ export function everyVerdict(verdictOf: (name: VerdictName) => Verdict): Verdict
   >;
 }
 
+/**
+ * The report of evidence that carries no anchors, for a reader who brought pins for them or asked for one that holds: they were
+ * not looked at, and what he asked for is missing. Source: spec/verification.md 11.
+ */
+export function withoutAnchors(report: VerifyReport, isRequired: boolean): VerifyReport {
+  const { kind, verdicts, requiredMissing, summary } = report;
+  const none = kind === "export" ? "an export carries none" : `a ${NAMES[kind] ?? kind} carries none`;
+  const time = { ...verdicts.time, unchecked: [...verdicts.time.unchecked, `anchors: ${none}`] };
+  return {
+    ...report,
+    verdicts: { ...verdicts, time },
+    requiredMissing: isRequired ? [...requiredMissing, "anchor"] : requiredMissing,
+    summary: isRequired && report.ok ? `${summary}; the anchor that was asked for is missing: ${none}` : summary,
+  };
+}
+
+const NAMES: Partial<Record<VerifyReport["kind"], string>> = { published: "published ledger" };
+
 /** The verdicts as they are without findings, those failed that a finding fails. */
 export function withFindings(verdicts: Verdicts, findings: FindingList): Verdicts {
   return everyVerdict((name) => {

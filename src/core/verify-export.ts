@@ -406,7 +406,8 @@ function summaryOf(report: Omit<VerifyReport, "summary">, { header, tally }: Exa
   const what = `${report.kind === "package" ? "evidence package" : "export"} of ${report.origin}`;
   if (!report.ok) return `${what}: NOT intact: ${counted(findingsCount, "finding")}`;
   if (exitCodeOf({ ...report, summary: "" }) === 4) {
-    return `${what}: consistent, but evidence that the policy asks for is missing: ${report.requiredMissing.join(", ")}`;
+    const who = report.requiredMissing.includes("quorum") ? "the policy" : "the reader";
+    return `${what}: consistent, but evidence that ${who} asks for is missing: ${report.requiredMissing.join(", ")}`;
   }
   if (report.pin === "none")
     return `${what}: consistent with itself, but no key is pinned: anybody could have written it`;

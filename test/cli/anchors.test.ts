@@ -241,11 +241,16 @@ describe("verify", () => {
     await nobody.close();
   });
 
-  it("refuses what is about a ledger where there is none", async (context) => {
+  it("asks an anchor of a receipt, which carries none: exit 4", async (context) => {
     await setUp(context);
     await ok("prove", "audit.db", "1", "--out", "receipt.json", "--quiet");
+    expect(await exitOf("verify", "receipt.json", "--policy", "policy")).toMatchObject({ code: 0 });
     const ran = await exitOf("verify", "receipt.json", "--policy", "policy", "--require-anchor");
-    expect(ran).toMatchObject({ code: 2, stderr: expect.stringMatching(/expected no requireAnchor/) });
+    expect(ran).toMatchObject({ code: 4, stderr: "" });
+    expect(ran.stdout).toMatch(/- anchors: a receipt carries none/);
+    expect(ran.stdout).toMatch(/the anchor that was asked for is missing: a receipt carries none\n$/);
+    const pinned = await exitOf("verify", "receipt.json", "--policy", "policy", "--tsa-root", tsa.rootFile);
+    expect(pinned).toMatchObject({ code: 0, stdout: expect.stringMatching(/- anchors: a receipt carries none/) });
   });
 
   it("proves an entry up to the level anchored", async (context) => {

@@ -1,5 +1,7 @@
 import { spawn, spawnSync } from "node:child_process";
-import { readFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { describe, expect, it } from "vitest";
@@ -18,6 +20,8 @@ import {
   verifyPackage,
 } from "../../src/core/index.ts";
 import { verify } from "../../src/index.ts";
+import { filesystemArchive } from "../../src/storage/archive/filesystem.ts";
+import { createTestLedger } from "../../src/testing/create-test-ledger.ts";
 import {
   comparable as comparableProof,
   judgeOf,
@@ -199,6 +203,48 @@ describe.skipIf(!hasPython)("the library and verify.py judge alike (needs python
 
   it("checkpoints alone, beside one that the reader holds too", async () => {
     await expectAlike(CHECKPOINTS);
+  });
+
+  it("evidence that carries no anchors, where the reader asks for one: exit 4, and 1 where something is wrong", async () => {
+    const folder = mkdtempSync(join(tmpdir(), "tallystick-interop-"));
+    try {
+      const golden = (name: string) => fileURLToPath(new URL(`../../vectors/golden/v1/${name}`, import.meta.url));
+      const written = (name: string, file: Uint8Array) => {
+        writeFileSync(join(folder, name), file);
+        return join(folder, name);
+      };
+      const sound = CHECKPOINTS.find(({ title }) => title === "a checkpoint with the quorum")!;
+      const changed = readFileSync(golden("ledger.jsonl"), "utf8").replace(
+        '"outcome":"success"',
+        '"outcome":"failure"',
+      );
+      await using test = await createTestLedger();
+      await test.ledger.publish(filesystemArchive(join(folder, "www")));
+      const policy = readFileSync(golden("policy"), "utf8");
+      const asked: [path: string, policy: string, exit: number][] = [
+        [golden("event.receipt.json"), policy, 4],
+        [golden("ledger.jsonl"), policy, 4],
+        [golden("filter.jsonl"), policy, 4],
+        [written("checkpoint", sound.file), sound.policy!, 4],
+        [join(folder, "www"), test.ledger.policy(), 4],
+        [written("changed.jsonl", Buffer.from(changed)), policy, 1],
+        [written("cut.receipt.json", Buffer.from('{"entry":"\n')), policy, 1],
+      ];
+      for (const [path, pinned, exit] of asked) {
+        const report = await verify(path, { policy: pinned, state: null, requireAnchor: true });
+        const answer = { exit: exitCodeOf(report), missing: report.requiredMissing };
+        expect(answer, path).toEqual({ exit, missing: ["anchor"] });
+        expect(report.verdicts.time.unchecked.at(-1), path).toMatch(/^anchors: an? [a-z ]+ carries none$/);
+        const script = fileURLToPath(new URL("../../verifier/verify.py", import.meta.url));
+        const options = ["--policy", written("pinned", Buffer.from(pinned)), "--require-anchor", "--json"];
+        const python = spawnSync("python3", [script, path, ...options], { encoding: "utf8" });
+        const said = JSON.parse(python.stdout) as VerifyReport;
+        expect({ exit: python.status, missing: said.requiredMissing }, path).toEqual(answer);
+        expect(said.verdicts.time.unchecked.at(-1), path).toMatch(/^anchors: /);
+      }
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
   });
 
   it("receipts beside a checkpoint that the reader holds", async () => {

@@ -411,6 +411,23 @@ describe.skipIf(CHROMIUM === null)(
       expect([alone!.exit, alone!.report?.kind, alone!.verdicts.integrity]).toEqual([0, "checkpoint", "notChecked"]);
     });
 
+    it("asks an anchor of what carries none: exit 4", async () => {
+      const sound = [RECEIPTS, EXPORTS].map((jobs) => jobs.find(({ expected }) => expected.exit === 0)!);
+      const checkpoint = CHECKPOINTS.cases.find(({ exit }) => exit === 0)!;
+      const { title, policy } = checkpoint;
+      const jobs = [
+        ...sound,
+        { title, file: Buffer.from(checkpoint.checkpoint), policy: CHECKPOINTS.policies[policy!]! },
+      ];
+      const answers = await askPage(
+        opened.page,
+        jobs.map((job) => ({ ...job, requireAnchor: true })),
+      );
+      expect(answers.map(({ exit, report }) => [exit, report?.requiredMissing])).toEqual(
+        jobs.map(() => [4, ["anchor"]]),
+      );
+    });
+
     it("cannot read other files, newer formats and malformed policies", async () => {
       const whole = EXPORTS[0]!;
       const newer = Buffer.from(Buffer.from(whole.file).toString().replace("export/v1", "export/v2"));
