@@ -293,14 +293,20 @@ export class LedgerEngine {
    * `author-not-registered`, `signature-invalid`, `queue-full` (back off), `storage-*` (nothing was written, retry),
    * `outcome-unknown` (reopen; an `id` makes the retry safe).
    */
-  async append(event: Event, options: AppendOptions = {}): Promise<Appended> {
-    this.requireWritable();
-    options.signal?.throwIfAborted();
-    // Prepared and queued before the call returns: concurrent appends keep the order of their calls.
-    const submission = this.isUnsigned(event, options)
-      ? this.prepare(this.encode(event), this.schemeOf(options))
-      : await this.submissionOf(event, options);
-    return this.sequencer.submitOne(submission, options.signal);
+  append(event: Event, options: AppendOptions = {}): Promise<Appended> {
+    try {
+      this.requireWritable();
+      options.signal?.throwIfAborted();
+      // Prepared and queued before the call returns: concurrent appends keep the order of their calls.
+      if (this.isUnsigned(event, options)) return this.submit(event, options);
+    } catch (error) {
+      return Promise.reject(error);
+    }
+    return this.submissionOf(event, options).then((signed) => this.sequencer.submitOne(signed, options.signal));
+  }
+
+  private submit(event: Event, options: AppendOptions): Promise<Appended> {
+    return this.sequencer.submitOne(this.prepare(this.encode(event), this.schemeOf(options)), options.signal);
   }
 
   /** Appends all events in one commit, or none. At most `limits.appendManyMax`. Errors as `append`, for the whole call. */

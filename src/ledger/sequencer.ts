@@ -92,13 +92,16 @@ function commitEventFields(
   return { salts: all, commitment: `${hash}:${commitFields(hash, names, digests)}` };
 }
 
+/** What a call appends, and whom it answers. */
 interface Group {
   readonly submissions: readonly Submission[];
   /** Keep what comes before the first refused submission (a stream), or nothing at all (one call). */
   readonly keepPrefix: boolean;
   readonly bytes: number;
   readonly signal: AbortSignal | undefined;
-  readonly settle: (outcome: Outcome) => void;
+  /** What the call resolves with. */
+  readonly answer: (outcome: Outcome) => unknown;
+  readonly resolve: (answer: never) => void;
   readonly reject: (error: unknown) => void;
 }
 
@@ -159,27 +162,27 @@ export class Sequencer {
 
   /** Enqueues one submission. Resolves once durable. */
   submitOne(submission: Submission, signal?: AbortSignal): Promise<Appended> {
-    return this.enqueue([submission], { keepPrefix: false, signal }, firstOf);
+    return this.enqueue([submission], submission.sizeBytes, false, signal, firstOf);
   }
 
   /** Enqueues submissions that commit together or not at all. Resolves once durable, in order. */
   submit(submissions: readonly Submission[], signal?: AbortSignal): Promise<Appended[]> {
-    return this.enqueue(submissions, { keepPrefix: false, signal }, allOf);
+    return this.enqueue(submissions, bytesOf(submissions), false, signal, allOf);
   }
 
   /** Enqueues a piece of a stream: everything before the first refused submission is kept, nothing after it. */
   submitPrefix(submissions: readonly Submission[], signal?: AbortSignal): Promise<Outcome> {
-    return this.enqueue(submissions, { keepPrefix: true, signal }, (outcome) => outcome);
+    return this.enqueue(submissions, bytesOf(submissions), true, signal, wholeOf);
   }
 
   private enqueue<T>(
     submissions: readonly Submission[],
-    options: { keepPrefix: boolean; signal: AbortSignal | undefined },
+    bytes: number,
+    keepPrefix: boolean,
+    signal: AbortSignal | undefined,
     answer: (outcome: Outcome) => T,
   ): Promise<T> {
     if (this.broken !== null) return Promise.reject(this.broken);
-    let bytes = 0;
-    for (const submission of submissions) bytes += submission.sizeBytes;
     const { queueEntriesMax, queueBytesMax } = this.parts.limits;
     const full = this.queuedEntries + submissions.length > queueEntriesMax || this.queuedBytes + bytes > queueBytesMax;
     if (full && this.queuedEntries > 0) {
@@ -193,11 +196,7 @@ export class Sequencer {
       );
     }
     return new Promise((resolve, reject) => {
-      const settle = (outcome: Outcome): void => {
-        if (outcome.refusal !== null && !options.keepPrefix) reject(outcome.refusal);
-        else resolve(answer(outcome));
-      };
-      this.queue.push({ submissions, bytes, keepPrefix: options.keepPrefix, signal: options.signal, settle, reject });
+      this.queue.push({ submissions, bytes, keepPrefix, signal, answer, resolve, reject });
       this.queuedEntries += submissions.length;
       this.queuedBytes += bytes;
       this.running ??= this.run();
@@ -329,9 +328,7 @@ export class Sequencer {
       return;
     }
     this.lastCommitMs = performance.now() - started;
-    groups.forEach((group, i) => {
-      group.settle(outcomes[i]!);
-    });
+    for (let i = 0; i < groups.length; i++) settle(groups[i]!, outcomes[i]!);
   }
 
   /** Commits what `plan` builds on a fork of the edge; reloads and plans again when the store moved without us. */
@@ -532,6 +529,21 @@ export class Sequencer {
     const appended = this.place(submission, edge, this.nextTime(edge), sink);
     return { appended, batch: sink };
   }
+}
+
+function settle(group: Group, outcome: Outcome): void {
+  if (outcome.refusal !== null && !group.keepPrefix) group.reject(outcome.refusal);
+  else group.resolve(group.answer(outcome) as never);
+}
+
+function bytesOf(submissions: readonly Submission[]): number {
+  let bytes = 0;
+  for (const { sizeBytes } of submissions) bytes += sizeBytes;
+  return bytes;
+}
+
+function wholeOf(outcome: Outcome): Outcome {
+  return outcome;
 }
 
 function allOf({ appended }: Outcome): Appended[] {

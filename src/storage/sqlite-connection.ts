@@ -121,7 +121,7 @@ export class SqliteFile {
       rollBack(connection.db);
       throw error;
     }
-    this.commitNow(connection.db);
+    this.commitNow(connection.db, connection.statements.commit);
     return true;
   }
 
@@ -139,7 +139,7 @@ export class SqliteFile {
           rollBack(db);
           throw error;
         });
-        if (written) this.commitNow(db);
+        if (written) this.commitNow(db, () => db.exec("COMMIT"));
         else rollBack(db);
         return written;
       } catch (error) {
@@ -296,9 +296,9 @@ export class SqliteFile {
   }
 
   /** Commits; after a failure nothing of the transaction is left, or the outcome is said to be unknown. */
-  private commitNow(db: SqliteDatabase): void {
+  private commitNow(db: SqliteDatabase, commit: () => void): void {
     try {
-      db.exec("COMMIT");
+      commit();
     } catch (error) {
       rollBack(db);
       if (commitMayPersist(error) && !this.clearsLog(db)) {

@@ -37,6 +37,7 @@ const ENTRY_COLUMNS =
  */
 export interface Statements {
   begin(): void;
+  commit(): void;
   readLast(): { readonly index: number; readonly entry: string } | undefined;
   readEntries(first: number, end: number): StoredEntry[];
   readTile(level: number, index: number): Uint8Array | undefined;
@@ -69,6 +70,7 @@ export interface Statements {
 export function prepareStatements(db: SqliteDatabase): Statements {
   const prepare = (sql: string): (() => SqliteStatement) => lazyStatement(db, sql);
   const begin = prepare("BEGIN IMMEDIATE");
+  const commit = prepare("COMMIT");
   const last = prepare(LAST_ENTRY);
   const entries = prepare(`SELECT ${ENTRY_COLUMNS} FROM entries e WHERE e.idx >= ? AND e.idx < ? ORDER BY e.idx`);
   const tile = prepare("SELECT hashes FROM tiles WHERE id = ?");
@@ -110,6 +112,7 @@ export function prepareStatements(db: SqliteDatabase): Statements {
 
   return {
     begin: () => void begin().run(),
+    commit: () => void commit().run(),
     readLast() {
       const row = last().get() as { readonly idx: number; readonly entry: string } | undefined;
       return row === undefined ? undefined : { index: row.idx, entry: row.entry };

@@ -80,7 +80,7 @@ describe("lock store in a SQLite file", () => {
   });
 
   it("waits for another writer without blocking the event loop, then gives up with nothing changed", async () => {
-    const store = openStore({ waitMs: 150 });
+    const store = openStore({ waitMs: 1_000 });
     await store.create({ origin: ORIGIN, lockStoreId: ID });
     const other = new Database(path);
     other.exec("BEGIN EXCLUSIVE");
@@ -88,7 +88,7 @@ describe("lock store in a SQLite file", () => {
     const timer = setInterval(() => ticks++, 5);
     await expect(store.replace(ORIGIN, null, note(1))).rejects.toMatchObject({
       code: "lock-store-unavailable",
-      message: `lock store ${path}: held by another process for 150 ms`,
+      message: `lock store ${path}: held by another process for 1000 ms`,
     });
     clearInterval(timer);
     expect(ticks).toBeGreaterThan(3);
