@@ -122,6 +122,27 @@ describe("writeEvidencePackage", () => {
     await closed;
   });
 
+  it("takes the latest 1,000 anchors, and says how many it left out", async () => {
+    const clock = simulatedClock();
+    const { ledger } = await createTestLedger({ clock, anchors: [fakeTsa(() => clock.now())] });
+    for (let i = 0; i < 1_003; i++) {
+      clock.advance(1_000);
+      await ledger.append({ action: "user.login" });
+      await ledger.anchor();
+    }
+    const { anchors, anchorsLeftOut, report, verify } = await written(ledger);
+    expect({ anchors, anchorsLeftOut }).toEqual({ anchors: 1_000, anchorsLeftOut: 3 });
+    expect(report.verdicts.time.unchecked).toEqual(["3 older anchors were left out: a package takes the latest 1000"]);
+    const verified = await verify({ tsaRoots: [TSA_ROOT], requireAnchor: true });
+    expect(verified.findings).toEqual([]);
+    // The first three stamp sizes 2, 4 and 6; what the fourth says, they would have said earlier.
+    expect(verified.timeline.notAfter.at(0)?.size).toBe(8);
+    expect(verified.verdicts.time.unchecked).toEqual(["3 recorded anchors: the package has no proof of them"]);
+    const closed = ledger.close();
+    clock.advance(ANCHOR_CLOSE_MS);
+    await closed;
+  });
+
   it("puts in claims that are marked as such", async () => {
     const { bytes } = await written(await ledgerOf(["<b>eve</b>"]));
     const names = ["report.html", "report.json", "readme.txt", "policy", "checkpoint", "manifest.json", "manifest.sig"];

@@ -60,6 +60,8 @@ export interface WrittenPackage {
   /** Why entries are open: `whole` are committed as a whole, so nothing of them could be shown alone. */
   readonly open: { readonly whole: number; readonly erased: number; readonly fields: number };
   readonly anchors: number;
+  /** Older ones for which there was no room: a package takes the latest 1,000. */
+  readonly anchorsLeftOut: number;
   /** What verifying the entries under the policy in the package said; the packaged report says the same. */
   readonly report: VerifyReport;
 }
@@ -84,8 +86,9 @@ export async function writeEvidencePackage(
     const { head, selection } = header;
     const proofs = ledger.packageProofs(head.size);
     const policy = options.policy ?? ledger.policy();
-    const report = await verifyExport(() => splitLines(spool.content()), { policy, allowSelfAsserted: false });
     const anchors = await anchorMembers(ledger, proofs, head.size, options.headers);
+    const verified = await verifyExport(() => splitLines(spool.content()), { policy, allowSelfAsserted: false });
+    const report = withLeftOut(verified, anchors.leftOut);
     const members: PackedMember[] = [
       packMember("policy", encodeUtf8(policy)),
       packMember("checkpoint", encodeUtf8(header.checkpoint)),
@@ -119,6 +122,7 @@ export async function writeEvidencePackage(
       entries: tally.entries,
       open: tally.open,
       anchors: anchors.count,
+      anchorsLeftOut: anchors.leftOut,
       report,
     };
   } finally {
@@ -177,7 +181,8 @@ async function anchorMembers(
   proofs: PackageProofs,
   size: number,
   headers: string | undefined,
-): Promise<{ readonly members: PackedMember[]; readonly count: number }> {
+): Promise<{ readonly members: PackedMember[]; readonly count: number; readonly leftOut: number }> {
+  let leftOut = 0;
   const kept: {
     readonly kind: PackagedAnchor["kind"];
     readonly index: number;
@@ -189,9 +194,11 @@ async function anchorMembers(
     // An event that is not under the checkpoint of the package cannot be proved by it.
     if (note === null || proof === null || !(kind in ENDINGS) || index >= size) continue;
     kept.push({ kind: kind as PackagedAnchor["kind"], index, size: anchored, note, proof });
-    if (kept.length > PACKAGED_ANCHORS_MAX) kept.shift();
+    if (kept.length <= PACKAGED_ANCHORS_MAX) continue;
+    kept.shift();
+    leftOut += 1;
   }
-  if (kept.length === 0) return { members: [], count: 0 };
+  if (kept.length === 0) return { members: [], count: 0, leftOut };
   const index: PackagedAnchor[] = [];
   const members: PackedMember[] = [];
   for (const [i, anchor] of kept.entries()) {
@@ -205,7 +212,19 @@ async function anchorMembers(
   return {
     members: [packMember("anchors/index.json", formatAnchorIndex(index)), ...members, ...extra],
     count: kept.length,
+    leftOut,
   };
+}
+
+/** What is said of time in the packaged report too. */
+function withLeftOut(report: VerifyReport, leftOut: number): VerifyReport {
+  if (leftOut === 0) return report;
+  const { time } = report.verdicts;
+  const unchecked = [
+    ...time.unchecked,
+    `${leftOut} older anchors were left out: a package takes the latest ${PACKAGED_ANCHORS_MAX}`,
+  ];
+  return { ...report, verdicts: { ...report.verdicts, time: { ...time, unchecked } } };
 }
 
 const README = `This is an evidence package of tallystick: entries of an audit ledger, with everything that is needed to check them offline.

@@ -116,8 +116,19 @@ async function judgePackage(content: PackageContent, judging: Judging): Promise<
     timeAt: (index) => times.get(index) ?? null,
   });
   for (const { code, message, ...more } of anchors.findings) findings.add(code, message, more);
-  const requireAnchor = options.requireAnchor === true;
-  return exportReport(examined, { tally, isComparable, anchors: { ...anchors, requireAnchor } }, findings, "package");
+  const unchecked = [...anchors.unchecked, ...absentAnchors(content, opened)];
+  const judged = { ...anchors, unchecked, requireAnchor: options.requireAnchor === true };
+  return exportReport(examined, { tally, isComparable, anchors: judged }, findings, "package");
+}
+
+/** Anchors that the entries record, and of which the package has no proof: it has room for the latest 1,000. */
+function absentAnchors({ manifest }: PackageContent, { controls }: OpenedExport): string[] {
+  const brought = new Set(manifest.members.map(({ sha256 }) => sha256));
+  const absent = (controls.state?.anchors ?? []).filter(({ proof }) => !brought.has(proof)).length;
+  if (absent === 0) return [];
+  return [
+    `${absent} recorded ${absent === 1 ? "anchor" : "anchors"}: the package has no proof of ${absent === 1 ? "it" : "them"}`,
+  ];
 }
 
 /** Lines of the export, for its second reading. */

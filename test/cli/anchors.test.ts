@@ -2,7 +2,9 @@ import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, describe, expect, it, type TestContext } from "vitest";
 import { encodeUtf8 } from "../../src/core/encoding.ts";
+import { Ledger } from "../../src/open.ts";
 import { type Calendar, startCalendar } from "../anchors/calendar.ts";
+import { fakeTsa } from "../anchors/fakes.ts";
 import type { Loopback } from "../anchors/loopback.ts";
 import { serve } from "../anchors/loopback.ts";
 import { type OpensslTsa, startOpensslTsa } from "../anchors/openssl-tsa.ts";
@@ -104,6 +106,25 @@ describe("anchor", () => {
       stdout: "",
       stderr: expect.stringMatching(/no checkpoint of this ledger was anchored yet/),
     });
+  });
+});
+
+describe("evidence", () => {
+  it("says how many anchors had no room in the package", async () => {
+    place = makePlace();
+    places.push(place);
+    const ledger = await Ledger.open(fileIn("audit.db"), { state: fileIn("state") });
+    const anchors = [fakeTsa(() => Date.now())];
+    for (let i = 0; i < 1_002; i++) {
+      await ledger.append({ action: "user.login" });
+      await ledger.anchor({ anchors });
+    }
+    await ledger.close();
+    const ran = await exitOf("evidence", "audit.db", "--out", "evidence.zip");
+    expect(ran).toMatchObject({ code: 0, stdout: expect.stringMatching(/, 1,000 anchors, /) });
+    expect(ran.stderr).toContain("warning: 2 older anchors were left out: a package takes the latest 1,000\n");
+    const json = await exitOf("evidence", "audit.db", "--out", "again.zip", "--json");
+    expect(JSON.parse(json.stdout)).toMatchObject({ anchors: 1_000, anchorsLeftOut: 2 });
   });
 });
 

@@ -48,7 +48,7 @@ export async function run(
     const { report, ...facts } = written;
     const { ok, conclusive, summary } = report;
     await out.object("evidence-written", { ...facts, ok, conclusive, summary });
-    const { entries, open, kind, anchors, sizeBytes } = written;
+    const { entries, open, kind, anchors, anchorsLeftOut, sizeBytes } = written;
     const inside =
       kind === "range"
         ? counted(entries.member, "entry", "entries")
@@ -61,6 +61,10 @@ export async function run(
     if (kind === "filter")
       out.note(
         "that no matching entry was left out is your word; --prove-complete proves it, as far as the entries allow",
+      );
+    if (anchorsLeftOut > 0)
+      out.warn(
+        `${counted(anchorsLeftOut, "older anchor was", "older anchors were")} left out: a package takes the latest ${count(anchors)}`,
       );
     if (entries.open > 0) out.warn(openText(entries.open, open));
     if (!ok) out.warn(`the ledger does not verify, and the package shows it: ${summary}`);
