@@ -35,6 +35,8 @@ const HASHES: readonly string[] = Object.keys({
 } satisfies Record<HashName, true>);
 const SCHEMES = ["event", "fields"];
 
+const DISCLOSE = "show this field only; may be given again (scheme fields)";
+const PROVE_COMPLETE = "prove that the filter left nothing out; the others come along, nearly all withheld";
 const LEDGER_ARGUMENT = "path or file: URL of the ledger; $TALLYSTICK_LEDGER when left out";
 
 const EXIT_HELP = `
@@ -193,7 +195,9 @@ export function buildProgram(execute: Execute): Command {
             "json",
             "csv",
           ]),
-        ),
+        )
+        .option("--disclose <field>", DISCLOSE, collect)
+        .option("--prove-complete", PROVE_COMPLETE),
       { range: true },
     ),
   );
@@ -287,7 +291,7 @@ export function buildProgram(execute: Execute): Command {
       .argument("[index]", "leaf index of the entry")
       .requiredOption("--out <file>", "file to write; - is stdout")
       .addOption(untilOption())
-      .option("--disclose <field>", "show this field only; may be given again (scheme fields)", collect)
+      .option("--disclose <field>", DISCLOSE, collect)
       .option("--tlog-proof", "the bare inclusion proof, for other C2SP tools"),
   );
   keyOptions(
@@ -325,11 +329,8 @@ export function buildProgram(execute: Execute): Command {
       )
         .argument("[ledger]", LEDGER_ARGUMENT)
         .requiredOption("--out <file>", "file to write, such as evidence.zip")
-        .option("--disclose <field>", "show this field only; may be given again (scheme fields)", collect)
-        .option(
-          "--prove-complete",
-          "prove that the filter left nothing out; the others come along, nearly all withheld",
-        )
+        .option("--disclose <field>", DISCLOSE, collect)
+        .option("--prove-complete", PROVE_COMPLETE)
         .option("--since <file>", "a checkpoint that the auditor holds: proves that its history continues")
         .option("--headers <file>", "Bitcoin headers to put in, for an auditor who looks the blocks up"),
       { range: true },

@@ -22,6 +22,7 @@ import { verifyExport } from "../core/verify-export.ts";
 import { centralHeader, endRecord, localHeader, ZIP_BYTES_MAX } from "../core/zip-format.ts";
 import type { LedgerEngine, PackageProofs } from "../ledger/ledger.ts";
 import type { QueryFilter } from "../ledger/query.ts";
+import { SelectionTally } from "../ledger/selection-tally.ts";
 import { type PackedMember, packMember, spoolMember } from "./spool.ts";
 
 export interface EvidencePackageOptions {
@@ -119,8 +120,8 @@ export async function writeEvidencePackage(
       kind: selection.kind,
       first: selection.first,
       last: selection.last,
-      entries: tally.entries,
-      open: tally.open,
+      entries: tally.selected.entries,
+      open: tally.selected.open,
       anchors: anchors.count,
       anchorsLeftOut: anchors.leftOut,
       report,
@@ -132,8 +133,7 @@ export async function writeEvidencePackage(
 
 /** Counts entries on their way into the package. */
 class EntryTally {
-  readonly entries: Record<Membership, number> = { member: 0, "no member": 0, open: 0 };
-  readonly open = { whole: 0, erased: 0, fields: 0 };
+  readonly selected: SelectionTally = new SelectionTally();
   private readonly options: EvidencePackageOptions;
   private headerLine: string | null = null;
 
@@ -147,10 +147,7 @@ class EntryTally {
       proveComplete,
       ...(filter === undefined ? {} : { filter }),
       ...(disclose === undefined ? {} : { disclose }),
-      onEntry: ({ membership, scheme, isErased }) => {
-        this.entries[membership] += 1;
-        if (membership === "open") this.open[isErased ? "erased" : scheme === "event" ? "whole" : "fields"] += 1;
-      },
+      onEntry: (entry) => this.selected.add(entry),
     });
     let count = 0;
     for await (const line of lines) {

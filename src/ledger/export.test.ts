@@ -148,6 +148,11 @@ describe("an export that proves its filter", () => {
       code: "not-disclosable",
     });
     await refused({ disclose: ["action"] }).toMatchObject({ code: "not-disclosable" });
+    for (const format of ["json", "csv"] as const) {
+      const view = /expected no (?:proveComplete|disclose) with format (?:json|csv): it is a view/;
+      await refused({ format, filter: { actor: "alice" }, proveComplete: true }).toThrow(view);
+      await refused({ format, disclose: [] }).toThrow(view);
+    }
     await refused({ filter: { colour: "red" } as never, proveComplete: true }).toThrow(TypeError);
   });
 

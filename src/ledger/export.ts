@@ -23,9 +23,9 @@ export interface ExportOptions {
    * Proves that the filter left nothing out: every entry of the index range comes along, those that do not match with only the
    * fields that show it. One of scheme `event` can show nothing by itself: its body is withheld, and a verifier says that it may match.
    */
-  readonly proveComplete?: boolean;
+  readonly proveComplete?: boolean | undefined;
   /** Shows these fields alone (and those that `proveComplete` needs). Every selected entry must be of scheme `fields`. */
-  readonly disclose?: readonly string[];
+  readonly disclose?: readonly string[] | undefined;
   /** Called with each line of format `jsonl`, before it is given. */
   readonly onEntry?: (entry: ExportedEntry) => void;
 }
@@ -48,9 +48,11 @@ interface Selection {
 /**
  * Lines of an export, each ending in a newline. Format `jsonl` as spec/export.md; `json` one array of entries; `csv` one row an
  * entry with the columns index, time, action, actor, outcome, leafHash, event. Errors: those of `checkpoint`, `RangeError`;
- * `not-disclosable` for a filter that cannot be proved, and for single fields of an entry that is committed as a whole.
+ * `not-disclosable` for a filter that cannot be proved, and for single fields of an entry that is committed as a whole; `TypeError`
+ * for `proveComplete` and `disclose` of a view.
  */
 export async function* exportLedger(parts: ExportParts, options: ExportOptions): AsyncGenerator<string> {
+  refuseForViews(options);
   const note = await parts.checkpoint();
   const { size, origin } = parseCheckpoint(parseNote(note).text);
   const selection = selectionOf(options, size);
@@ -64,6 +66,13 @@ export async function* exportLedger(parts: ExportParts, options: ExportOptions):
     options.onEntry?.(line.entry);
     yield formatExportLine({ entry: stored.entry, ...line.content, ...proof });
   }
+}
+
+/** What is asked of a proof must not look as if a view had it: a view shows every field of what it selects. */
+function refuseForViews({ format = "jsonl", proveComplete = false, disclose }: ExportOptions): void {
+  if (format === "jsonl" || (!proveComplete && disclose === undefined)) return;
+  const option = proveComplete ? "proveComplete" : "disclose";
+  throw new TypeError(`export: expected no ${option} with format ${format}: it is a view; only jsonl proves anything`);
 }
 
 function selectionOf({ filter = {}, proveComplete = false }: ExportOptions, size: number): Selection {

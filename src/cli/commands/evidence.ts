@@ -6,6 +6,7 @@ import { UsageError } from "../failure.ts";
 import { readInput } from "../files.ts";
 import { type FilterOptions, filterOf } from "../filters.ts";
 import type { KeyOptions } from "../key-files.ts";
+import { noteSelection } from "../selection-notes.ts";
 import { bytes, count, counted, safeText } from "../terminal-text.ts";
 
 interface EvidenceOptions extends KeyOptions, FilterOptions {
@@ -48,7 +49,7 @@ export async function run(
     const { report, ...facts } = written;
     const { ok, conclusive, summary } = report;
     await out.object("evidence-written", { ...facts, ok, conclusive, summary });
-    const { entries, open, kind, anchors, anchorsLeftOut, sizeBytes } = written;
+    const { entries, kind, anchors, anchorsLeftOut, sizeBytes } = written;
     const inside =
       kind === "range"
         ? counted(entries.member, "entry", "entries")
@@ -56,34 +57,13 @@ export async function run(
     await out.line(
       `${out.style.green("✓")} ${safeText(options.out)}: ${inside} of ${safeText(written.origin)}, ${counted(anchors, "anchor")}, ${bytes(sizeBytes)}`,
     );
-    if (kind === "complete")
-      out.note(`proved of ${counted(entries["no member"], "other entry", "other entries")} that they do not match`);
-    if (kind === "filter")
-      out.note(
-        "that no matching entry was left out is your word; --prove-complete proves it, as far as the entries allow",
-      );
     if (anchorsLeftOut > 0)
       out.warn(
         `${counted(anchorsLeftOut, "older anchor was", "older anchors were")} left out: a package takes the latest ${count(anchors)}`,
       );
-    if (entries.open > 0) out.warn(openText(entries.open, open));
+    noteSelection(context, kind, written);
     if (!ok) out.warn(`the ledger does not verify, and the package shows it: ${summary}`);
     out.note(`Anyone can check it, offline: tallystick verify ${safeText(options.out)} --policy POLICY-FILE`);
     return EXIT.ok;
   });
-}
-
-/** Of how many entries nobody can say whether they match, and why. */
-function openText(
-  total: number,
-  open: { readonly whole: number; readonly erased: number; readonly fields: number },
-): string {
-  const why = [
-    open.whole > 0
-      ? `${count(open.whole)} committed as a whole (scheme event), so that nothing of them can be shown alone`
-      : "",
-    open.erased > 0 ? `${count(open.erased)} erased` : "",
-    open.fields > 0 ? `${count(open.fields)} with a field erased that the filter asks for` : "",
-  ].filter((text) => text !== "");
-  return `${counted(total, "entry stays", "entries stay")} open, so that the selection cannot be shown to be complete: ${why.join("; ")}`;
 }
