@@ -143,11 +143,16 @@ function readNumber(): number {
   }
   for (; isNumberUnit(unit); unit = source.charCodeAt(at)) at += 1;
   const spelled = source.substring(start, at);
-  value = Number(spelled);
-  // One double has one spelling, ECMAScript's; it is never that of −0, and of the empty text neither.
-  if (`${value}` !== spelled || !(value <= SAFE_INTEGER_MAX && value >= -SAFE_INTEGER_MAX)) throw NOT_CANONICAL;
+  if (!isCanonicalNumber(spelled)) throw NOT_CANONICAL;
   offset = at;
-  return value;
+  return Number(spelled);
+}
+
+/** Whether the text is a number as canonical JSON spells it. */
+export function isCanonicalNumber(spelled: string): boolean {
+  const value = Number(spelled);
+  // One double has one spelling, ECMAScript's; it is never that of −0, and of the empty text neither.
+  return `${value}` === spelled && value <= SAFE_INTEGER_MAX && value >= -SAFE_INTEGER_MAX;
 }
 
 /** Digits and `+ - . e`. */

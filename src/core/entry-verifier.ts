@@ -6,6 +6,7 @@ import { commitBody, commitFields, cutFields, fieldDigest, openDisclosure } from
 import { type ControlEvent, isControlAction, parseControlEvent, signedIdDigest } from "./control-event.ts";
 import { decodeHex } from "./encoding.ts";
 import { type Entry, leafHashHexOfBytes, parseEntry, recognizeEntry, type Scheme } from "./entry.ts";
+import { EntryForecast } from "./entry-forecast.ts";
 import {
   claimsBySignedId,
   type ErasureClaim,
@@ -17,6 +18,7 @@ import {
 } from "./erasure.ts";
 import { isTallystickError, MalformedError } from "./errors.ts";
 import { type Event, type JsonObject, parseEvent } from "./event.ts";
+import { type EventOutline, outlineEvent } from "./event-outline.ts";
 import { FindingList, type FindingRecord } from "./finding-list.ts";
 import type { HashName } from "./hash.ts";
 import type { LedgerState } from "./ledger-state.ts";
@@ -74,10 +76,11 @@ export interface RangeResult {
 
 /** What a storage wants to compare with its derived data. */
 export interface EntryFacts {
-  readonly leaf: string;
   readonly id: string | null;
-  /** What can be read of the event; null where nothing can. */
+  /** What can be read of the event; null where nothing can, and of an event that was recognized. */
   readonly event: Partial<Event> | null;
+  /** Of an event that was recognized, until the next call. */
+  readonly outline?: EventOutline;
 }
 
 export interface EntryVerifierOptions {
@@ -96,6 +99,7 @@ const HASH_BYTES = 32;
 const NO_BYTES: Uint8Array = new Uint8Array(0);
 /** A tile of 256 leaves is a subtree of this level. */
 const TILE_LEVELS = 8;
+const NO_FACTS: EntryFacts = { id: null, event: null };
 const NOT_ERASED: ErasureEffect = judgeErasure([], { leaf: "", scheme: "event", names: () => null });
 
 /**
@@ -107,6 +111,7 @@ export class EntryVerifier {
   private readonly options: EntryVerifierOptions;
   private readonly hash: HashName;
   private readonly hashPrefix: string;
+  private readonly forecast: EntryForecast;
   private readonly found: FindingList;
   private expected: number;
   private lastLeaf: string | null = null;
@@ -140,12 +145,43 @@ export class EntryVerifier {
     this.claimsBySignedId = claimsBySignedId(state.erasures.values());
     this.hash = options.state.genesis.commitmentHash;
     this.hashPrefix = `${this.hash}:`;
+    this.forecast = new EntryForecast(this.hash, "event");
     this.expected = options.first;
     this.range = createRange(options.first);
   }
 
   /** Verifies the next stored entry. Rows must come in ascending order; what is absent is reported as missing. */
   add(row: EntryBytes): EntryFacts | null {
+    return this.addOrdinary(row) ?? this.addAny(row);
+  }
+
+  /**
+   * The many entries that are what must come next, with a whole event that nobody signed: their bytes are recognized. Null,
+   * and nothing done, for all others: what is wrong with them says `addAny`.
+   */
+  private addOrdinary({ index, entry, body, salts, disclosure, misfit }: EntryBytes): EntryFacts | null {
+    const { lastLeaf: previous, lastTime: time, options } = this;
+    if (previous === null || time === null || index !== this.expected || this.lastScheme !== "event") return null;
+    if (entry === null || body === null || salts === null || disclosure !== null || misfit === true) return null;
+    if (salts.length !== SALT_BYTES || options.state.erasures.has(index) || this.needsSignature(index)) return null;
+    const outline = outlineEvent(body);
+    if (outline === null) return null;
+    const commitment = commitBody(this.hash, "event", salts, body);
+    const leaf = this.forecast.leafOf(entry, { commitment, index, previous, time });
+    if (leaf === null) return null;
+    this.expected = index + 1;
+    if (this.range !== null) this.appendLeaf(this.range, index, leaf);
+    this.lastLeaf = leaf;
+    this.lastTime = this.forecast.time;
+    if (outline.id !== null) this.ids += 1;
+    return { id: outline.id, event: null, outline };
+  }
+
+  private needsSignature(index: number): boolean {
+    return this.options.requireSignature || rulesRequireSignature(this.options.state.rules, index);
+  }
+
+  private addAny(row: EntryBytes): EntryFacts | null {
     if (row.index < this.expected) {
       this.report("stored-garbage", row.index, "this row stands out of order in the store");
       return null;
@@ -173,7 +209,7 @@ export class EntryVerifier {
     const entry =
       this.recognize(text, bytes, row.index, previousLeaf) ??
       this.attempt(row.index, "entry-malformed", () => parseEntry(text));
-    if (entry === null) return { leaf, id: null, event: null };
+    if (entry === null) return NO_FACTS;
     this.lastScheme = entry.scheme;
     this.checkOrder(row.index, entry, previousLeaf);
     if (!entry.commitment.startsWith(this.hashPrefix)) {
@@ -183,7 +219,7 @@ export class EntryVerifier {
       });
     }
     const event = this.checkBody(row, entry, leaf);
-    return this.factsOf(leaf, event);
+    return this.factsOf(event);
   }
 
   private recognize(text: string, bytes: Uint8Array, index: number, previous: string | null): Entry | null {
@@ -506,7 +542,7 @@ export class EntryVerifier {
 
   private checkAuthors(index: number, shown: Shown): void {
     const { event, withheld, content } = shown;
-    const required = this.options.requireSignature || rulesRequireSignature(this.options.state.rules, index);
+    const required = this.needsSignature(index);
     const signatures = event.signatures ?? [];
     if (signatures.length > 0) this.checkReplay(index, event);
     // The many events that nobody signed cost no promise.
@@ -561,11 +597,11 @@ export class EntryVerifier {
     run.lastIndex = index;
   }
 
-  private factsOf(leaf: string, event: Partial<Event> | null): EntryFacts {
-    if (event === null) return { leaf, id: null, event: null };
+  private factsOf(event: Partial<Event> | null): EntryFacts {
+    if (event === null) return NO_FACTS;
     const id = typeof event.id === "string" ? event.id : null;
     if (id !== null) this.ids += 1;
-    return { leaf, id, event };
+    return { id, event };
   }
 
   private attempt<T>(index: number, code: FindingCode, work: () => T): T | null {

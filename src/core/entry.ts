@@ -92,9 +92,10 @@ function isHex(bytes: Uint8Array, start: number, end: number): boolean {
 }
 
 /** `YYYY-MM-DDTHH:MM:SS.mmmZ` */
-const TIME_UNITS = 24;
+export const TIME_UNITS = 24;
 
-function isTime(text: string): boolean {
+/** Whether the text is a ledger time. */
+export function isTime(text: string): boolean {
   return (
     text.length === TIME_UNITS &&
     hasDateTimeLayout(text) &&

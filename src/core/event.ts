@@ -16,6 +16,7 @@ import {
   object,
   pattern,
   refuse,
+  ShapeError,
   text,
 } from "./json-shape.ts";
 import { ACTION_BYTES_MAX, EVENT_BYTES_DEFAULT, EVENT_BYTES_MAX } from "./limits.ts";
@@ -167,18 +168,19 @@ export function searchTerms(event: Partial<Event>): string[] {
   return terms;
 }
 
-const ID_BYTES_MAX = 256;
-const ACTOR_BYTES_MAX = 1024;
+export const ID_BYTES_MAX = 256;
+export const ACTOR_BYTES_MAX = 1024;
 /** File paths and URLs are targets. */
-const TARGET_BYTES_MAX = 4096;
-const TARGETS_MAX = 1000;
+export const TARGET_BYTES_MAX = 4096;
+export const TARGETS_MAX = 1000;
 /** Principals of one `onBehalfOf`, and how many stand inside one another. */
 const PRINCIPALS_MAX = 100;
 const DELEGATIONS_MAX = 16;
 const SIGNATURES_MAX = 16;
 /** The longest, ML-DSA-87, has 6,172 characters. */
 const SIGNATURE_UNITS_MAX = 8192;
-const OCCURRED_AT_BYTES_MAX = 64;
+export const OCCURRED_AT_BYTES_MAX = 64;
+export const OUTCOME_BYTES_MAX = 64;
 
 const ACTION = /^[A-Za-z0-9_:-]+(?:\.[A-Za-z0-9_:-]+)*$/;
 const OUTCOME = /^[A-Za-z0-9_.:-]{1,64}$/;
@@ -271,7 +273,7 @@ const MEMBERS: Members = new Map<string, Check>([
   ["id", NAME],
   ["metadata", expectObject],
   ["occurredAt", checkOccurredAt],
-  ["outcome", pattern(OUTCOME, { max: 64, expected: "1 to 64 letters, digits, '_', '.', ':' or '-'" })],
+  ["outcome", pattern(OUTCOME, { max: OUTCOME_BYTES_MAX, expected: "1 to 64 letters, digits, '_', '.', ':' or '-'" })],
   ["payload", () => {}],
   [
     "signatures",
@@ -287,6 +289,17 @@ const MEMBERS: Members = new Map<string, Check>([
   ],
   ["type", NAME],
 ]);
+
+/** Whether the text is what `occurredAt` may be: RFC 3339, a real date and time of day. */
+export function isOccurredAt(text: string): boolean {
+  try {
+    checkOccurredAt(text);
+    return true;
+  } catch (error) {
+    if (!(error instanceof ShapeError)) throw error;
+    return false;
+  }
+}
 
 /** Names of the members of an event, ascending. */
 export const EVENT_MEMBERS: readonly string[] = [...MEMBERS.keys()];

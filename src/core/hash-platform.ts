@@ -1,7 +1,7 @@
 import { sha256, sha512 } from "@noble/hashes/sha2.js";
 import { sha3_256 } from "@noble/hashes/sha3.js";
 import { bytesToHex } from "@noble/hashes/utils.js";
-import { encodeUtf8 } from "./encoding.ts";
+import { bytesEqual, encodeUtf8 } from "./encoding.ts";
 import type { HashName } from "./hash.ts";
 
 const FUNCTIONS: Readonly<Record<HashName, (data: Uint8Array) => Uint8Array>> = {
@@ -36,6 +36,16 @@ export function writeScratchHex(scratch: Uint8Array, hex: string, offset: number
   const sizeBytes = hex.length / 2;
   for (let i = 0; i < sizeBytes; i++) scratch[offset + i] = Number.parseInt(hex.slice(2 * i, 2 * i + 2), 16);
   return sizeBytes;
+}
+
+/** Writes ASCII text, a byte for each unit. */
+export function writeScratchAscii(scratch: Uint8Array, text: string, offset: number): void {
+  for (let i = 0; i < text.length; i++) scratch[offset + i] = text.charCodeAt(i);
+}
+
+/** Whether both hold the same bytes. */
+export function sameBytes(a: Uint8Array, b: Uint8Array): boolean {
+  return bytesEqual(a, b);
 }
 
 /** Text of the bytes `start ≤ i < end`, which are UTF-8, and ASCII alone when `ascii` says so. */

@@ -1,4 +1,5 @@
 import { type Event, eachTerm, type TermVisitor } from "../core/event.ts";
+import type { EventOutline } from "../core/event-outline.ts";
 import { TILE_WIDTH } from "../core/limits.ts";
 
 /**
@@ -18,14 +19,27 @@ export class FilterBuilder {
   private bits: Uint8Array = new Uint8Array(FILTER_BYTES);
   private readonly visit: TermVisitor = (kind, value) => {
     hashTerm(kind, value);
-    for (let i = 0, hash = first; i < PROBES; i++, hash = (hash + second) | 0) {
-      const bit = hash & BIT_MASK;
-      this.bits[bit >>> 3] = this.bits[bit >>> 3]! | (1 << (bit & 7));
-    }
+    this.setBits();
   };
 
   add(event: Partial<Event>): void {
     eachTerm(event, this.visit);
+  }
+
+  /** `add` of an event of which only the bytes and their outline are there. */
+  addOutline(body: Uint8Array, { terms, termKinds, termStarts, termEnds }: EventOutline): void {
+    for (let i = 0; i < terms; i++) {
+      hashTermBytes(termKinds[i]!, body, termStarts[i]!, termEnds[i]!);
+      this.setBits();
+    }
+  }
+
+  private setBits(): void {
+    const { bits } = this;
+    for (let i = 0, hash = first; i < PROBES; i++, hash = (hash + second) | 0) {
+      const bit = hash & BIT_MASK;
+      bits[bit >>> 3] = bits[bit >>> 3]! | (1 << (bit & 7));
+    }
   }
 
   /** The filter of everything added since the last call. */
@@ -77,8 +91,25 @@ function hashTerm(kind: string, value: string): void {
   first = begun.first;
   second = begun.second;
   feed(value);
-  first ^= first >>> 15;
-  second = (second ^ (second >>> 13)) | 1;
+  finish(first, second);
+}
+
+/** `hashTerm` of ASCII text, of which each byte is a unit. */
+function hashTermBytes(kind: string, bytes: Uint8Array, start: number, end: number): void {
+  const begun = hashKind(kind);
+  let a = begun.first;
+  let b = begun.second;
+  for (let i = start; i < end; i++) {
+    const unit = bytes[i]!;
+    a = Math.imul(a ^ unit, 0x01000193);
+    b = Math.imul(b ^ unit, 0x85ebca6b);
+  }
+  finish(a, b);
+}
+
+function finish(a: number, b: number): void {
+  first = a ^ (a >>> 15);
+  second = (b ^ (b >>> 13)) | 1;
 }
 
 function feed(text: string): void {

@@ -7,7 +7,7 @@ import { TILE_WIDTH } from "../core/limits.ts";
 import type { PolicyAuthor } from "../core/policy.ts";
 import { tileRoot } from "../core/tile.ts";
 import { FilterBuilder } from "./block-filter.ts";
-import type { StorageSnapshot } from "./storage.ts";
+import type { RawEntry, StorageSnapshot } from "./storage.ts";
 import { timeSlices } from "./time-slices.ts";
 
 /** A range of entries to verify; plain data, so that it can cross threads. */
@@ -37,11 +37,7 @@ const LEVEL_1_ENTRIES: number = TILE_WIDTH * TILE_WIDTH;
 export const TASK_ENTRIES: number = LEVEL_1_ENTRIES;
 
 /** Verifies one range from the stored bytes and compares the derived data that it covers. Constant memory. */
-export async function verifyRange(
-  snapshot: StorageSnapshot,
-  task: RangeTask,
-  onLeaf?: (leaf: string) => void,
-): Promise<RangeAnswer> {
+export async function verifyRange(snapshot: StorageSnapshot, task: RangeTask): Promise<RangeAnswer> {
   const verifier = new EntryVerifier(task);
   const derived = new DerivedChecks(snapshot, verifier, task);
   const pause = timeSlices();
@@ -52,8 +48,7 @@ export async function verifyRange(
         derived.broken(row.index);
         continue;
       }
-      onLeaf?.(facts.leaf);
-      const check = derived.add(row.index, facts);
+      const check = derived.add(row, facts);
       if (check !== undefined) await check;
     }
     await verifier.settleSignatures();
@@ -87,8 +82,9 @@ class DerivedChecks {
     if (index % TILE_WIDTH === TILE_WIDTH - 1) this.builder.take();
   }
 
-  add(index: number, { id, event }: EntryFacts): Promise<void> | undefined {
-    if (event !== null) this.builder.add(event);
+  add({ index, body }: RawEntry, { id, event, outline }: EntryFacts): Promise<void> | undefined {
+    if (outline !== undefined && body !== null) this.builder.addOutline(body, outline);
+    else if (event !== null) this.builder.add(event);
     const atEnd = index % TILE_WIDTH === TILE_WIDTH - 1;
     if (id === null && !atEnd) return undefined;
     const found = id === null ? undefined : this.snapshot.readId(id);
