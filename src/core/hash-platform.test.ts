@@ -59,6 +59,16 @@ describe.each(platforms)("the hash platform of %s", (_name, platform) => {
     expect(encodeHex(scratch.subarray(1, 4))).toBe("00ff7f");
   });
 
+  it("writes ASCII text and compares bytes", () => {
+    const scratch = platform.allocateScratch(8).fill(7);
+    platform.writeScratchAscii(scratch, "a0Z", 2);
+    expect([...scratch]).toEqual([7, 7, 0x61, 0x30, 0x5a, 7, 7, 7]);
+    expect(platform.sameBytes(scratch.subarray(2, 4), encodeUtf8("a0"))).toBe(true);
+    for (const other of ["a1", "a", "a00", ""]) {
+      expect(platform.sameBytes(scratch.subarray(2, 4), encodeUtf8(other))).toBe(false);
+    }
+  });
+
   it("refuses bytes that are not UTF-8, and keeps all that are", () => {
     for (const text of ["", "a\ufeffb", "\ufeff", "\ufffd", "é\ufffd", "\u0000😀"]) {
       expect(platform.strictText(encodeUtf8(text))).toBe(text);
