@@ -113,7 +113,7 @@ function keepRead(snapshot: StorageSnapshot): StorageSnapshot {
 async function verifyShown(
   { look }: Pick<Suspect, "look">,
   policy: string | null,
-  held: Pick<VerifyLedgerOptions, "expect" | "tsaRoots" | "bitcoin" | "requireAnchor">,
+  held: Pick<VerifyLedgerOptions, "allowSelfAsserted" | "expect" | "tsaRoots" | "bitcoin" | "requireAnchor">,
 ): Promise<VerifyReport> {
   const { snapshot } = await look();
   return verifyLedger(snapshot, { ...held, ...(policy === null ? {} : { policy, pin: "policy" }) });
@@ -322,9 +322,13 @@ function askPackage(suspect: Suspect): Promise<Notice> {
   return answer(look, { expectsLedger: true });
 }
 
-/** `verify` with a checkpoint that it expects: it confirms that the history is that one, or it does not. */
+/**
+ * `verify` with a checkpoint that it expects: it confirms that the history is that one, or it does not. Whoever pins no key has to take the
+ * ledger's own, as nothing is confirmed without any.
+ */
 async function confirm(suspect: Suspect, expect: string): Promise<readonly string[]> {
-  const { findings, verdicts } = await verifyShown(suspect, suspect.policy, { expect });
+  const allowSelfAsserted = suspect.policy === null;
+  const { findings, verdicts } = await verifyShown(suspect, suspect.policy, { expect, allowSelfAsserted });
   if (verdicts.independence.status === "pass") return [];
   const said = codesOf(aboutExpected(findings));
   // No root of the shown tree can be computed where an entry is missing.
