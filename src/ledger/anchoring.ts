@@ -9,8 +9,8 @@ import { BACKOFF_START, type BackoffBounds, type BackoffState, backOff } from ".
 import type { SignedCheckpoint } from "./checkpointer.ts";
 import type { Clock } from "./clock.ts";
 import type { LedgerLimits } from "./limits.ts";
+import type { Appended } from "./placement.ts";
 import type { Random } from "./random.ts";
-import type { Appended } from "./sequencer.ts";
 import type { LedgerStorage } from "./storage.ts";
 
 export interface AnchoringParts {

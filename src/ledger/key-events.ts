@@ -8,8 +8,10 @@ import { parseVerifierKey, spkiOfVerifierKey } from "../core/note.ts";
 import { keyIdOf } from "../core/signature/table.ts";
 import type { Checkpointer } from "./checkpointer.ts";
 import { rulesOf, vkeyOf } from "./genesis.ts";
-import type { Appended, Sequencer, Submission } from "./sequencer.ts";
+import type { Appended } from "./placement.ts";
+import type { Sequencer } from "./sequencer.ts";
 import type { Signer } from "./signer.ts";
+import type { Submission } from "./submission.ts";
 
 export interface KeyEventsParts {
   readonly origin: string;

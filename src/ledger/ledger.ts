@@ -1,19 +1,16 @@
 import { channel } from "node:diagnostics_channel";
-import { type AuthorSigner, signEvent, verifyAuthorSignatures } from "../core/author-signature.ts";
 import { parseCheckpoint } from "../core/checkpoint.ts";
 import { headOfNote } from "../core/contradiction.ts";
 import { bytesEqual, decodeUtf8, encodeHex } from "../core/encoding.ts";
-import type { Scheme } from "../core/entry.ts";
 import {
   isTallystickError,
   MalformedError,
-  OverloadedError,
   PolicyError,
   type TallystickError,
   UnavailableError,
   VerificationError,
 } from "../core/errors.ts";
-import { type EncodedEvent, type Event, encodeEvent } from "../core/event.ts";
+import type { Event } from "../core/event.ts";
 import type { ExportGenesis } from "../core/export-format.ts";
 import { sha256Hex } from "../core/hash.ts";
 import type { LedgerState } from "../core/ledger-state.ts";
@@ -24,6 +21,7 @@ import { proveConsistency, treeHash } from "../core/proof.ts";
 import type { VerifyReport } from "../core/report.ts";
 import type { Anchor } from "./anchor.ts";
 import { Anchoring, type AnchorResult, type NewAnchor } from "./anchoring.ts";
+import { Appender, type AppendOptions } from "./appender.ts";
 import type { Archive } from "./archive.ts";
 import { bootCheck, requireCovered } from "./boot.ts";
 import { Checkpointer, type SignedCheckpoint } from "./checkpointer.ts";
@@ -34,8 +32,9 @@ import { type ExportOptions, exportLedger, wholeEntry } from "./export.ts";
 import { Indexer } from "./indexer.ts";
 import { KeyEvents } from "./key-events.ts";
 import { policyOf } from "./ledger-policy.ts";
-import { type LedgerLimits, PURGE_RETRY_MS, STREAM_CHUNK_ENTRIES } from "./limits.ts";
+import { type LedgerLimits, PURGE_RETRY_MS } from "./limits.ts";
 import type { LockStore } from "./lock-store.ts";
+import type { Appended } from "./placement.ts";
 import { buildReceipt, buildTlogProof } from "./prove.ts";
 import { CHECKPOINT_PATH, type Published, publishLedger } from "./publish.ts";
 import { Query, type QueryFilter, type QueryParts } from "./query.ts";
@@ -43,8 +42,7 @@ import type { Random } from "./random.ts";
 import type { ReaderState, VerificationRecord } from "./reader-state.ts";
 import { reindexLedger } from "./reindex.ts";
 import { RightEdge } from "./right-edge.ts";
-import { SaltPool } from "./salt-pool.ts";
-import { type Appended, type Outcome, prepareSubmission, Sequencer, type Submission } from "./sequencer.ts";
+import { Sequencer } from "./sequencer.ts";
 import type { Signer } from "./signer.ts";
 import { type LedgerStats, readStats } from "./stats.ts";
 import { type LedgerStatus, readStatus } from "./status.ts";
@@ -56,15 +54,6 @@ import { Witnessing } from "./witnessing.ts";
 
 const verifyChannel = channel("tallystick:verify");
 const findingChannel = channel("tallystick:finding");
-
-export interface AppendOptions {
-  /** Author key: the event is signed on behalf of its actor. The key must be registered for that actor. */
-  readonly signer?: AuthorSigner;
-  /** Commitment scheme of this entry; the ledger's own otherwise. */
-  readonly scheme?: "event" | "fields";
-  /** Abort before the commit writes nothing; after it the append is durable and resolves. */
-  readonly signal?: AbortSignal;
-}
 
 export type Level = "durable" | "checkpointed" | "witnessed" | "anchored";
 
@@ -116,7 +105,7 @@ export class LedgerEngine {
   private readonly indexer: Indexer;
   private readonly witnessing: Witnessing | null;
   private readonly anchoring: Anchoring;
-  private readonly salts: SaltPool;
+  private readonly appender: Appender;
   private readonly genesisLeaf: string;
   private loaded: LoadedState;
   private problem: TallystickError | null;
@@ -134,7 +123,6 @@ export class LedgerEngine {
     this.genesisLeaf = loaded.genesisLeaf;
     this.problem = loaded.problem;
     this.origin = loaded.state.genesis.origin;
-    this.salts = new SaltPool(parts.random);
     const { storage, clock, limits } = parts;
     this.sequencer = new Sequencer({
       storage,
@@ -148,6 +136,13 @@ export class LedgerEngine {
         this.checkpointer.schedule();
         this.indexer.schedule();
       },
+    });
+    this.appender = new Appender({
+      origin: this.origin,
+      sequencer: this.sequencer,
+      random: parts.random,
+      limits,
+      state: () => this.ledgerState,
     });
     this.checkpointer = new Checkpointer({
       origin: this.origin,
@@ -195,7 +190,7 @@ export class LedgerEngine {
       sequencer: this.sequencer,
       checkpointer: this.checkpointer,
       state: () => this.ledgerState,
-      submission: (event) => this.prepare(encodeEvent(event, { control: true }), "control"),
+      submission: (event) => this.appender.prepareControl(event),
       signers: parts.signers,
       requireWritable: () => this.requireWritable(),
     });
@@ -296,44 +291,16 @@ export class LedgerEngine {
   append(event: Event, options: AppendOptions = {}): Promise<Appended> {
     try {
       this.requireWritable();
-      options.signal?.throwIfAborted();
-      // Prepared and queued before the call returns: concurrent appends keep the order of their calls.
-      if (this.isUnsigned(event, options)) return this.submit(event, options);
+      return this.appender.append(event, options);
     } catch (error) {
       return Promise.reject(error);
     }
-    return this.submissionOf(event, options).then((signed) => this.sequencer.submitOne(signed, options.signal));
-  }
-
-  private submit(event: Event, options: AppendOptions): Promise<Appended> {
-    return this.sequencer.submitOne(this.prepare(this.encode(event), this.schemeOf(options)), options.signal);
   }
 
   /** Appends all events in one commit, or none. At most `limits.appendManyMax`. Errors as `append`, for the whole call. */
   async appendMany(events: readonly Event[], options: AppendOptions = {}): Promise<Appended[]> {
     this.requireWritable();
-    options.signal?.throwIfAborted();
-    const { appendManyMax } = this.parts.limits;
-    if (!Array.isArray(events))
-      throw new TypeError("appendMany: expected an array of events; use appendAll for an iterable");
-    if (events.length > appendManyMax) {
-      throw new RangeError(
-        `appendMany: expected at most ${appendManyMax} events, got ${events.length}; use appendAll, which streams`,
-      );
-    }
-    if (events.length === 0) return [];
-    const submissions: Submission[] = [];
-    for (let i = 0; i < events.length; i++) {
-      const event = events[i]!;
-      submissions.push(
-        this.isUnsigned(event, options)
-          ? this.prepare(this.encode(event), this.schemeOf(options))
-          : await this.submissionOf(event, options),
-      );
-      // A large call is prepared in slices, so that others get the event loop in between.
-      if (i % 1_000 === 999) await new Promise<void>((resolve) => setImmediate(resolve));
-    }
-    return this.sequencer.submit(submissions, options.signal);
+    return this.appender.appendMany(events, options);
   }
 
   /**
@@ -346,68 +313,7 @@ export class LedgerEngine {
     options: AppendOptions = {},
   ): AsyncGenerator<Appended> {
     this.requireWritable();
-    let durable = 0;
-    for await (const chunk of this.submissionChunks(events, options)) {
-      const { appended, refusal } = await this.submitPatiently(chunk.submissions, options.signal);
-      durable += appended.length;
-      yield* appended;
-      const failure = refusal ?? chunk.failure;
-      if (failure !== null) throw withPosition(failure, { position: durable, durable });
-    }
-  }
-
-  /** Events of a stream, prepared in order, in pieces of what is at hand: a slow producer is not made to wait for a full piece. */
-  private async *submissionChunks(
-    events: AsyncIterable<Event> | Iterable<Event>,
-    options: AppendOptions,
-  ): AsyncGenerator<{ submissions: Submission[]; failure: unknown }> {
-    const source = Symbol.asyncIterator in events ? events[Symbol.asyncIterator]() : events[Symbol.iterator]();
-    let ended = false;
-    let upcoming: Upcoming | null = null;
-    try {
-      while (!ended) {
-        const submissions: Submission[] = [];
-        let failure: unknown = null;
-        while (submissions.length < STREAM_CHUNK_ENTRIES) {
-          try {
-            upcoming ??= startNext(source);
-            if (submissions.length > 0 && !(await isAtHand(upcoming))) break;
-            const result = await upcoming.result;
-            upcoming = null;
-            options.signal?.throwIfAborted();
-            if (result.done === true) {
-              ended = true;
-              break;
-            }
-            submissions.push(
-              this.isUnsigned(result.value, options)
-                ? this.prepare(this.encode(result.value), this.schemeOf(options))
-                : await this.submissionOf(result.value, options),
-            );
-          } catch (error) {
-            failure = error;
-            ended = true;
-            break;
-          }
-        }
-        if (submissions.length > 0 || failure !== null) yield { submissions, failure };
-      }
-    } finally {
-      await source.return?.();
-    }
-  }
-
-  private async submitPatiently(submissions: readonly Submission[], signal: AbortSignal | undefined): Promise<Outcome> {
-    for (;;) {
-      try {
-        return submissions.length === 0
-          ? { appended: [], refusal: null }
-          : await this.sequencer.submitPrefix(submissions, signal);
-      } catch (error) {
-        if (!(error instanceof OverloadedError)) throw error;
-        await new Promise<void>((resolve) => setTimeout(resolve, error.retryAfterMs));
-      }
-    }
+    yield* this.appender.appendAll(events, options);
   }
 
   /** Resolves when entry `index` has reached `level`. Errors: `level-not-reached`, and those of the lock store and signer. */
@@ -578,7 +484,7 @@ export class LedgerEngine {
     const placed = await this.sequencer.exclusive(reads, (view, edge) => {
       const context = { state: this.ledgerState, genesisLeaf: this.genesisLeaf, random: this.parts.random };
       const plan = planErasure(sorted, view.byIndex, options, context);
-      const submission = this.prepare(encodeEvent(plan.event, { control: true }), "control");
+      const submission = this.appender.prepareControl(plan.event);
       const { appended, batch } = this.sequencer.placeAlone(submission, edge);
       return {
         batch: { ...batch, redactions: plan.redactions, unfilter: plan.unfilter, purge: appended.index },
@@ -846,51 +752,6 @@ export class LedgerEngine {
     if (this.problem !== null) throw this.problem;
   }
 
-  private schemeOf(options: AppendOptions): Scheme {
-    return options.scheme ?? this.ledgerState.scheme;
-  }
-
-  private isUnsigned(event: Event, options: AppendOptions): boolean {
-    return options.signer === undefined && event?.signatures === undefined;
-  }
-
-  private encode(event: Event): EncodedEvent {
-    return encodeEvent(event, { eventBytesMax: this.ledgerState.genesis.eventBytes });
-  }
-
-  private prepare(encoded: EncodedEvent, scheme: Scheme): Submission {
-    return prepareSubmission(
-      encoded,
-      scheme,
-      (count) => this.salts.take(count),
-      this.ledgerState.genesis.commitmentHash,
-    );
-  }
-
-  private async submissionOf(event: Event, options: AppendOptions): Promise<Submission> {
-    const scheme = this.schemeOf(options);
-    const { commitmentHash } = this.ledgerState.genesis;
-    const context = { origin: this.origin, scheme, hash: commitmentHash };
-    if (options.signer === undefined) {
-      const encoded = this.encode(event);
-      if (scheme === "fields")
-        throw new PolicyError(
-          "signature-required",
-          "an event signed elsewhere can be appended in scheme `event` only: in scheme `fields` the author signs the salts",
-        );
-      await verifyAuthorSignatures(encoded.event, { ...context, authors: this.ledgerState.authors, salts: null });
-      return this.prepare(encoded, scheme);
-    }
-    // The author signs over the salts in scheme `fields`, so they are drawn before and kept.
-    const drawn = (count: number): Uint8Array => this.salts.take(count);
-    const { event: signed, salts } = await signEvent(this.encode(event).event, {
-      ...context,
-      signer: options.signer,
-      salts: drawn,
-    });
-    return prepareSubmission(this.encode(signed), scheme, salts === null ? drawn : () => salts, commitmentHash);
-  }
-
   private get ledgerState(): LedgerState {
     return this.loaded.state;
   }
@@ -909,7 +770,7 @@ export class LedgerEngine {
     const { size, root } = headOf(decodeUtf8(note, "malformed-note"));
     const hashes = { note: sha256Hex(note), proof: sha256Hex(proof) };
     const event = { action: "ledger.anchor", payload: { kind, root, size, ...hashes } };
-    const submission = this.prepare(encodeEvent(event, { control: true }), "control");
+    const submission = this.appender.prepareControl(event);
     const placed = await this.sequencer.exclusive({ ids: [], idDigests: [], indexes: [] }, (_view, edge) => {
       this.requireUnsealed();
       const { appended, batch } = this.sequencer.placeAlone(submission, edge);
@@ -1053,13 +914,6 @@ async function readPublished(archive: Archive | undefined): Promise<string | und
   return bytes === undefined ? undefined : decodeUtf8(bytes, "malformed-note");
 }
 
-function withPosition(error: unknown, facts: { readonly position: number; readonly durable: number }): unknown {
-  if (error instanceof Error && "details" in error) {
-    Object.defineProperty(error, "details", { value: { ...(error.details as object), ...facts }, enumerable: true });
-  }
-  return error;
-}
-
 function raceSignal<T>(work: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
   if (signal === undefined) return work;
   return new Promise((resolve, reject) => {
@@ -1069,29 +923,4 @@ function raceSignal<T>(work: Promise<T>, signal: AbortSignal | undefined): Promi
     signal.addEventListener("abort", abort, { once: true });
     work.then(resolve, reject).finally(() => signal.removeEventListener("abort", abort));
   });
-}
-
-interface Upcoming {
-  readonly result: Promise<IteratorResult<Event>> | IteratorResult<Event>;
-  ready: boolean;
-}
-
-function startNext(source: AsyncIterator<Event> | Iterator<Event>): Upcoming {
-  const result = source.next();
-  if (!(result instanceof Promise)) return { result, ready: true };
-  const upcoming: Upcoming = { result, ready: false };
-  const settle = (): void => {
-    upcoming.ready = true;
-  };
-  result.then(settle, settle);
-  return upcoming;
-}
-
-/** True when the next event is there already, or is within one turn of the event loop. */
-async function isAtHand(upcoming: Upcoming): Promise<boolean> {
-  if (upcoming.ready) return true;
-  await Promise.resolve();
-  if (upcoming.ready) return true;
-  await new Promise<void>((resolve) => setImmediate(resolve));
-  return upcoming.ready;
 }

@@ -18,9 +18,10 @@ import type { LockStore } from "./lock-store.ts";
 import type { Random } from "./random.ts";
 import { RightEdge } from "./right-edge.ts";
 import { SaltPool } from "./salt-pool.ts";
-import { prepareSubmission, Sequencer } from "./sequencer.ts";
+import { Sequencer } from "./sequencer.ts";
 import type { Signer } from "./signer.ts";
 import type { LedgerStorage } from "./storage.ts";
+import { prepareSubmission } from "./submission.ts";
 
 export interface RecoverParts {
   readonly storage: LedgerStorage;

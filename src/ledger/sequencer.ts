@@ -1,114 +1,26 @@
 import { channel } from "node:diagnostics_channel";
-import { commitBody, commitFields, cutFields, fieldDigest } from "../core/commitment.ts";
-import { idDigest, parseControlEvent, signedIdDigest } from "../core/control-event.ts";
-import { formatEntry, formatTime, leafHashHex, parseEntry, type Scheme } from "../core/entry.ts";
-import {
-  ConflictError,
-  FatalError,
-  OverloadedError,
-  PolicyError,
-  type TallystickError,
-  VerificationError,
-} from "../core/errors.ts";
-import { actorIdOf, type EncodedEvent, type Event } from "../core/event.ts";
-import type { HashName } from "../core/hash.ts";
+import { idDigest } from "../core/control-event.ts";
+import { formatTime, leafHashHex } from "../core/entry.ts";
+import { FatalError, OverloadedError, PolicyError, type TallystickError, VerificationError } from "../core/errors.ts";
 import type { LedgerState } from "../core/ledger-state.ts";
-import { SALT_BYTES } from "../core/limits.ts";
 import type { Clock } from "./clock.ts";
 import type { LedgerLimits } from "./limits.ts";
+import { type Appended, type Outcome, type PlacedGroup, Placement } from "./placement.ts";
 import { RightEdge } from "./right-edge.ts";
-import type { Batch, CommitReads, CommitView, LedgerStorage, StoredEntry, StoredTile } from "./storage.ts";
+import type { Batch, CommitReads, CommitView, LedgerStorage } from "./storage.ts";
+import type { Submission } from "./submission.ts";
 
 const appendChannel = channel("tallystick:append");
 const commitChannel = channel("tallystick:commit");
 
-/** Result of an append: durable when it is returned. */
-export interface Appended {
-  /** 0-based leaf index. */
-  readonly index: number;
-  /** Hex leaf hash: SHA-256(0x00 ‖ entry text). */
-  readonly leafHash: string;
-  /** Ledger time of the entry. */
-  readonly time: string;
-  /** True when an event with this `id` and the same content was there already; nothing was written. */
-  readonly duplicate: boolean;
-}
-
-/** One event ready to be sequenced: everything that does not depend on its place in the log is done. */
-export interface Submission {
-  readonly body: string;
-  readonly sizeBytes: number;
-  readonly scheme: Scheme;
-  readonly salts: Uint8Array;
-  /** `<hash name>:<hex>` */
-  readonly commitment: string;
-  readonly id: string | null;
-  /** Null unless the event is author-signed; then what must still hold under the lock. */
-  readonly signed: { readonly keyIds: readonly string[]; readonly actor: string | null } | null;
-}
-
-/** Computes the commitment of an encoded event. */
-export function prepareSubmission(
-  encoded: EncodedEvent,
-  scheme: Scheme,
-  salts: (count: number) => Uint8Array,
-  hash: HashName,
-): Submission {
-  const { body, sizeBytes, id, event } = encoded;
-  // What no verifier would accept must not be written: control events are refused here, before they can do harm.
-  if (scheme === "control") parseControlEvent(event);
-  const signed =
-    event.signatures === undefined
-      ? null
-      : { keyIds: event.signatures.map((signature) => signature.keyId), actor: actorIdOf(event) };
-  if (scheme !== "fields") {
-    const salt = salts(1);
-    return {
-      body,
-      sizeBytes,
-      scheme,
-      salts: salt,
-      commitment: `${hash}:${commitBody(hash, scheme, salt, body)}`,
-      id,
-      signed,
-    };
-  }
-  const { salts: all, commitment } = commitEventFields(event, body, salts, hash);
-  return { body, sizeBytes, scheme, salts: all, commitment, id, signed };
-}
-
-function commitEventFields(
-  event: Event,
-  body: string,
-  salts: (count: number) => Uint8Array,
-  hash: HashName,
-): { salts: Uint8Array; commitment: string } {
-  const fields = cutFields(event, body);
-  const all = salts(fields.length);
-  const digests = fields.map((field, i) =>
-    fieldDigest(hash, all.subarray(i * SALT_BYTES, (i + 1) * SALT_BYTES), field),
-  );
-  const names = fields.map((field) => field.name);
-  return { salts: all, commitment: `${hash}:${commitFields(hash, names, digests)}` };
-}
-
 /** What a call appends, and whom it answers. */
-interface Group {
-  readonly submissions: readonly Submission[];
-  /** Keep what comes before the first refused submission (a stream), or nothing at all (one call). */
-  readonly keepPrefix: boolean;
+interface Group extends PlacedGroup {
   readonly bytes: number;
   readonly signal: AbortSignal | undefined;
   /** What the call resolves with. */
   readonly answer: (outcome: Outcome) => unknown;
   readonly resolve: (answer: never) => void;
   readonly reject: (error: unknown) => void;
-}
-
-/** What became of a group: the placed submissions, and why the next one was refused, if one was. */
-export interface Outcome {
-  readonly appended: Appended[];
-  readonly refusal: Error | null;
 }
 
 /** A write that is not an append of events: it takes its turn in the queue and builds its own batch under the lock. */
@@ -315,12 +227,9 @@ export class Sequencer {
     try {
       if (this.broken !== null) throw this.broken;
       await this.commit(this.readsOf(groups), (view, edge) => {
-        outcomes = [];
-        const sink = newSink();
-        const time = this.nextTime(edge);
-        const known = new Map<string, KnownId>();
-        for (const group of groups) outcomes.push(this.placeGroup(group, view, edge, time, sink, known));
-        return sink.entries.length === 0 ? undefined : sink;
+        const placement = new Placement({ edge, view, state: this.parts.state(), time: this.nextTime(edge) });
+        outcomes = groups.map((group) => placement.place(group));
+        return placement.batch.entries.length === 0 ? undefined : placement.batch;
       });
     } catch (error) {
       if (error instanceof FatalError) this.broken = error;
@@ -399,141 +308,24 @@ export class Sequencer {
     return text > edge.lastTime ? text : edge.lastTime;
   }
 
-  private placeGroup(
-    group: Group,
-    view: CommitView,
-    edge: RightEdge,
-    time: string,
-    sink: Sink,
-    known: Map<string, KnownId>,
-  ): Outcome {
-    const state = this.parts.state();
-    const appended: Appended[] = [];
-    if (state.sealedAt !== null) {
-      return {
-        appended,
-        refusal: new PolicyError(
-          "ledger-sealed",
-          `the ledger was sealed at entry ${state.sealedAt}; append to its successor`,
-        ),
-      };
-    }
-    if (!group.keepPrefix) {
-      const refusal = this.refusalOf(group.submissions, view, edge, state, known);
-      if (refusal !== null) return { appended, refusal };
-    }
-    for (const submission of group.submissions) {
-      if (group.keepPrefix) {
-        const refusal = this.refusalOf([submission], view, edge, state, known);
-        if (refusal !== null) return { appended, refusal };
-      }
-      const duplicate = submission.id === null ? undefined : known.get(submission.id)?.first;
-      if (duplicate !== undefined) {
-        appended.push({ ...duplicate, duplicate: true });
-        continue;
-      }
-      const placed = this.place(submission, edge, time, sink);
-      if (submission.id !== null) known.set(submission.id, { body: submission.body, first: placed });
-      appended.push(placed);
-      if (appendChannel.hasSubscribers)
-        appendChannel.publish({ index: placed.index, leafHash: placed.leafHash, sizeBytes: submission.sizeBytes });
-    }
-    return { appended, refusal: null };
-  }
-
-  /** Why submissions that stand or fall together must be refused, before any is placed; learns the ids stored already. */
-  private refusalOf(
-    submissions: readonly Submission[],
-    view: CommitView,
-    edge: RightEdge,
-    state: LedgerState,
-    known: Map<string, KnownId>,
-  ): Error | null {
-    const requireSignature = state.rules.at(-1)?.requireSignature ?? false;
-    let own: Map<string, string> | null = null;
-    for (const submission of submissions) {
-      if (requireSignature || submission.signed !== null) {
-        const refusal = this.authorRefusal(submission, state, edge.size);
-        if (refusal !== null) return refusal;
-      }
-      const { id, body } = submission;
-      if (id === null) continue;
-      const erasedAt = view.erasedIds.get(id);
-      if (erasedAt !== undefined) return idConflict(id, erasedAt, "was erased since");
-      if (!known.has(id)) {
-        const stored = view.byId.get(id);
-        if (stored !== undefined) known.set(id, { body: stored.body, first: appendedOf(stored) });
-      }
-      const first = known.get(id);
-      if (first !== undefined && first.body !== body)
-        return idConflict(
-          id,
-          first.first.index,
-          first.body === null ? "was erased in part since" : "has other content",
-        );
-      own ??= new Map();
-      const sibling = own.get(id);
-      if (sibling !== undefined && sibling !== body)
-        return new ConflictError("id-conflict", "two events of one call have the same id and other content", {
-          details: { id },
-        });
-      own.set(id, body);
-    }
-    return null;
-  }
-
-  private authorRefusal(submission: Submission, state: LedgerState, size: number): Error | null {
-    const { signed } = submission;
-    if (signed === null)
-      return new PolicyError(
-        "signature-required",
-        "the rules of this ledger require an author signature on every event",
-      );
-    for (const keyId of signed.keyIds) {
-      const author = state.authors.get(keyId);
-      if (
-        author === undefined ||
-        author.fromIndex > size ||
-        author.untilIndex !== null ||
-        author.actor !== signed.actor
-      ) {
-        return new PolicyError(
-          "author-not-registered",
-          `author key ${keyId} is not registered for actor ${JSON.stringify(signed.actor)} now`,
-          { details: { keyId } },
-        );
-      }
-      const erasedBy =
-        submission.id === null ? undefined : state.erasedSignedIds.get(signedIdDigest(keyId, submission.id));
-      if (erasedBy !== undefined && submission.id !== null)
-        return idConflict(submission.id, erasedBy, "was erased since");
-    }
-    return null;
-  }
-
-  private place(submission: Submission, edge: RightEdge, time: string, sink: Sink): Appended {
-    const index = edge.size;
-    const { commitment, scheme } = submission;
-    const entry = formatEntry({ commitment, index, previous: edge.lastLeaf, scheme, time });
-    const leafHash = leafHashHex(entry);
-    edge.append(leafHash, time, sink.tiles);
-    sink.entries.push({ index, entry, body: submission.body, salts: submission.salts, disclosure: null });
-    if (submission.id !== null) sink.ids.push({ id: submission.id, index });
-    if (scheme === "control") sink.controls.push(index);
-    return { index, leafHash, time, duplicate: false };
-  }
-
   /** Places one entry and returns it with the batch parts that it needs; for exclusive plans. */
   placeAlone(submission: Submission, edge: RightEdge): { readonly appended: Appended; readonly batch: Batch } {
-    const sink = newSink();
-    const appended = this.place(submission, edge, this.nextTime(edge), sink);
-    return { appended, batch: sink };
+    const placement = new Placement({ edge, view: null, state: this.parts.state(), time: this.nextTime(edge) });
+    return { appended: placement.placeOne(submission), batch: placement.batch };
   }
 }
 
+/** Everything is durable, or refused. */
 function settle(group: Group, outcome: Outcome): void {
+  if (appendChannel.hasSubscribers) publishAppended(group, outcome);
   if (outcome.refusal !== null && !group.keepPrefix) group.reject(outcome.refusal);
   else group.resolve(group.answer(outcome) as never);
+}
+
+function publishAppended({ submissions }: Group, { appended }: Outcome): void {
+  appended.forEach(({ index, leafHash, duplicate }, i) => {
+    if (!duplicate) appendChannel.publish({ index, leafHash, sizeBytes: submissions[i]!.sizeBytes });
+  });
 }
 
 function bytesOf(submissions: readonly Submission[]): number {
@@ -552,35 +344,4 @@ function allOf({ appended }: Outcome): Appended[] {
 
 function firstOf({ appended }: Outcome): Appended {
   return appended[0]!;
-}
-
-interface KnownId {
-  /** Null when the stored body is no longer whole. */
-  readonly body: string | null;
-  readonly first: Appended;
-}
-
-interface Sink extends Batch {
-  readonly entries: StoredEntry[];
-  readonly tiles: StoredTile[];
-  readonly filters: [];
-  readonly ids: { id: string; index: number }[];
-  readonly controls: number[];
-}
-
-function newSink(): Sink {
-  return { entries: [], tiles: [], filters: [], ids: [], controls: [] };
-}
-
-function appendedOf(stored: StoredEntry): Appended {
-  return {
-    index: stored.index,
-    leafHash: leafHashHex(stored.entry),
-    time: parseEntry(stored.entry).time,
-    duplicate: true,
-  };
-}
-
-function idConflict(id: string, index: number, how: string): ConflictError {
-  return new ConflictError("id-conflict", `the entry with this id, ${index}, ${how}`, { details: { id, index } });
 }
