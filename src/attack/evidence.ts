@@ -312,10 +312,13 @@ function shownContent(shown: StoredEntry, { content }: Receipt): string {
     : canonicalize(discloseAll(shown).disclosed);
 }
 
-/** A package that verifies, entry by entry against what the ledger shows now, and its head as any held one. */
-function askPackage(suspect: Suspect): Promise<Notice> {
+/**
+ * A package that verifies, entry by entry against what the ledger shows now, and its head as any held one. One that does not verify
+ * says nothing of the ledger: `verification-failed`.
+ */
+async function askPackage(suspect: Suspect): Promise<Notice> {
+  const held = await openHeldPackage(suspect.heldPackage, suspect.policy);
   const look = async (): Promise<readonly string[]> => {
-    const held = await openHeldPackage(suspect.heldPackage, suspect.policy);
     const { storage } = await suspect.look();
     return [...(await compareEntries(held, storage)), ...(await confirm(suspect, held.checkpoint))];
   };

@@ -158,6 +158,7 @@ function lessons({ rows }: AttackTable): string[] {
   const by = (...attackers: string[]): AttackRow[] => rows.filter(({ attacker }) => attackers.includes(attacker));
   const noticed = (among: readonly AttackRow[], column: string): number =>
     among.filter(({ notices }) => notices[column]?.noticed === true).length;
+  const plain = by("write");
   const keyless = by("recompute", "replay");
   const keyed = by("key", "lock");
   const operator = by("lock", "fork");
@@ -165,8 +166,9 @@ function lessons({ rows }: AttackTable): string[] {
   const dated = by("time");
   return [
     `Needs a key: of ${keyless.length} attacks that recompute every hash without the log key, the chain walk notices ${noticed(keyless, "chain")}, and hashing up to a head signed by a pinned key ${noticed(keyless, "head")}.`,
-    `Needs outside evidence: of ${keyed.length} attacks with the log key, verifying the ledger notices ${noticed(keyed, "verify")}. Against its own operator the boot check notices ${noticed(operator, "boot")} of ${operator.length}, a client's checkpoint ${noticed(operator, "checkpoint")}, a witness ${noticed(operator, "witness")}, a mirror ${noticed(operator, "mirror")}.`,
-    `Needs a memory that is not restored with the rest: of ${backups.length} backups put back, the boot check notices ${noticed(backups, "boot")}, a witness ${noticed(backups, "witness")}, a mirror ${noticed(backups, "mirror")}.`,
+    `Needs outside evidence: of ${keyed.length} attacks with the log key, verifying the ledger notices ${noticed(keyed, "verify")}. Against its own operator the boot check notices ${noticed(operator, "boot")} of ${operator.length}, a client's checkpoint ${noticed(operator, "checkpoint")}, a client's package ${noticed(operator, "package")}, a witness ${noticed(operator, "witness")}, a mirror ${noticed(operator, "mirror")}.`,
+    `Needs content in other hands: of ${plain.length} plain writes, a client's checkpoint notices ${noticed(plain, "checkpoint")}, and a package of that visit, which holds what the entries said, ${noticed(plain, "package")}.`,
+    `Needs a memory that is not restored with the rest: of ${backups.length} backups put back, the boot check notices ${noticed(backups, "boot")}, a client's package ${noticed(backups, "package")}, a witness ${noticed(backups, "witness")}, a mirror ${noticed(backups, "mirror")}.`,
     `Needs time from outside: of ${dated.length} attacks on when, verifying the ledger notices ${noticed(dated, "verify")}, with a time stamp ${noticed(dated, "rfc3161")}, with a block ${noticed(dated, "opentimestamps")}. Of ${keyed.length} with the log key, whose holder has any history stamped anew, these notice ${noticed(keyed, "rfc3161")} and ${noticed(keyed, "opentimestamps")}: they prove when, never which.`,
     "Seen by nothing here: an event that was false when it was logged, an event that was never logged, and whatever the operator changes before anybody outside holds a checkpoint or a receipt of it.",
   ];

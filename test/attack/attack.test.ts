@@ -3,12 +3,15 @@ import { mkdirSync, mkdtempSync, readdirSync, readFileSync, realpathSync, rmSync
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { EVIDENCE } from "../../src/attack/evidence.ts";
+import { openHeldPackage } from "../../src/attack/held-package.ts";
 import { type AttackTable, formatAttackTable, runAttacks, tamperedExports } from "../../src/attack/index.ts";
 import { openWitness } from "../../src/attack/outside.ts";
 import { attackedCopies } from "../../src/attack/run-attacks.ts";
 import { openVictim } from "../../src/attack/victim.ts";
 import { parsePolicy } from "../../src/core/policy.ts";
 import { generateAuthorKey, generateLogKey } from "../../src/keys/index.ts";
+import { vkeyOf } from "../../src/ledger/genesis.ts";
 import { Ledger } from "../../src/open.ts";
 import { filesystemArchive } from "../../src/storage/archive/filesystem.ts";
 
@@ -410,16 +413,47 @@ describe("the attack table", () => {
       expect(text).toContain("of 14 attacks that recompute every hash without the log key, the chain walk notices 0,");
       expect(text).toContain("hashing up to a head signed by a pinned key 12.");
       expect(text).toContain("of 14 attacks with the log key, verifying the ledger notices 0.");
-      expect(text).toContain("the boot check notices 0 of 9, a client's checkpoint 8, a witness 9, a mirror 9.");
+      expect(text).toContain(
+        "the boot check notices 0 of 9, a client's checkpoint 8, a client's package 8, a witness 9, a mirror 9.",
+      );
+      expect(text).toContain("of 7 plain writes, a client's checkpoint notices 5, and a package of that visit,");
+      expect(text).toContain("which holds what the entries said, 7.");
       expect(text).toContain(
         "of 4 attacks on when, verifying the ledger notices 1, with a time stamp 3, with a block 3.",
       );
       expect(text).toContain("whose holder has any history stamped anew, these notice 0 and 0: they prove when,");
-      expect(text).toContain("of 5 backups put back, the boot check notices 3, a witness 3, a mirror 4.");
+      expect(text).toContain(
+        "of 5 backups put back, the boot check notices 3, a client's package 3, a witness 3, a mirror 4.",
+      );
       const blind = structuredClone(table) as unknown as { rows: { notices: Record<string, { noticed: boolean }> }[] };
-      for (const row of blind.rows) row.notices.checkpoint = { noticed: false };
-      expect(flat(formatAttackTable(blind as unknown as AttackTable))).toContain("a client's checkpoint 0,");
+      for (const row of blind.rows) for (const id of ["checkpoint", "package"]) row.notices[id] = { noticed: false };
+      expect(flat(formatAttackTable(blind as unknown as AttackTable))).toContain(
+        "a client's checkpoint 0, a client's package 0,",
+      );
     });
+  });
+});
+
+describe("a held package", () => {
+  it("is asked only if it verifies under its holder's policy: a damaged one says nothing of the ledger", async () => {
+    const { notices } = EVIDENCE.find(({ id }) => id === "package")!;
+    for await (const { suspect } of attackedCopies({ dir: temporary })) {
+      expect(await notices(suspect)).toEqual({ noticed: false, codes: [] });
+      const refused = { code: "verification-failed", message: expect.stringMatching(/^the held package: /) };
+      const { heldPackage, held } = suspect;
+      for (const at of [0, Math.floor(heldPackage.length / 3), heldPackage.length - 1]) {
+        const damaged = Uint8Array.from(heldPackage, (byte, i) => (i === at ? byte ^ 1 : byte));
+        await expect(notices({ ...suspect, heldPackage: damaged }), `byte ${at}`).rejects.toMatchObject(refused);
+      }
+      // Sound, but signed by nobody whom this holder knows.
+      const stranger = `log ${vkeyOf(suspect.origin, generateLogKey())}\nquorum none\n`;
+      await expect(notices({ ...suspect, policy: stranger })).rejects.toMatchObject(refused);
+      const { checkpoint, entries } = await openHeldPackage(heldPackage, held.policy);
+      expect(checkpoint.split("\n\n")[0]).toBe(held.checkpoint.split("\n\n")[0]);
+      expect(entries).toHaveLength(suspect.at.size);
+      break;
+    }
+    expectNothingLeft();
   });
 });
 
