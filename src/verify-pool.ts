@@ -10,10 +10,10 @@ type RangeRunner = NonNullable<VerifyLedgerOptions["runRange"]>;
 const WORKERS_MAX = 8;
 
 /**
- * A range needs little; without a bound each thread would let its heap grow before it collects. With pages of 128 rows, 8 MB of
- * young objects cost no more time than 32 MB, and 4 MB a fifth more.
+ * A range needs little; without a bound each thread would let its heap grow before it collects. With pages of 128 rows, 4 MB of
+ * young objects cost no more time than 8 MB, and 2 MB two fifths more.
  */
-const WORKER_MEMORY: ResourceLimits = { maxYoungGenerationSizeMb: 8, maxOldGenerationSizeMb: 256 };
+const WORKER_MEMORY: ResourceLimits = { maxYoungGenerationSizeMb: 4, maxOldGenerationSizeMb: 256 };
 
 interface Reply {
   readonly answer?: RangeAnswer;

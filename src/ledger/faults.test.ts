@@ -56,6 +56,11 @@ function start(storage: LedgerStorage, lockStore: LockStore): Promise<LedgerEngi
   });
 }
 
+async function pass(ms: number): Promise<void> {
+  clock.advance(ms);
+  for (let i = 0; i < 20; i++) await new Promise((resolve) => setImmediate(resolve));
+}
+
 const event = (i: number): Event => ({ id: `event-${i}`, action: "order.placed", actor: "shop", payload: { i } });
 
 interface Acknowledged {
@@ -284,11 +289,6 @@ describe("a lock store that cannot be reached at open", () => {
   }
 
   /** Lets time pass, and everything happen that it sets off. */
-  async function pass(ms: number): Promise<void> {
-    clock.advance(ms);
-    for (let i = 0; i < 20; i++) await new Promise((resolve) => setImmediate(resolve));
-  }
-
   it("is asked again, and once it answers the handle appends and signs", async () => {
     const { storage, lockStore } = await newWorld();
     const before = await start(storage, lockStore);
@@ -338,5 +338,23 @@ describe("a lock store that cannot be reached at open", () => {
     const { down } = away;
     await pass(9_000);
     expect(away.down).toBe(down);
+  });
+});
+
+describe("search filters", () => {
+  it("that are there are not read when a ledger is opened, only counted", async () => {
+    const { storage, lockStore } = await newWorld();
+    const before = await start(storage, lockStore);
+    await before.appendMany(Array.from({ length: 600 }, (_, i) => event(i)));
+    await pass(1_000);
+    await before.close();
+    expect(await storage.readFilterBlocks(0, 9)).toEqual([0, 1]);
+    const asked = new Set<StorageOperation>();
+    const watched = faultyStorage(storage, ({ operation }) => void asked.add(operation));
+    const ledger = await start(watched, lockStore);
+    await pass(1_000);
+    await ledger.close();
+    expect(asked).toContain("readFilterBlocks");
+    expect(asked).not.toContain("readFilters");
   });
 });

@@ -73,7 +73,7 @@ export class Indexer {
     const builder = new FilterBuilder();
     for (let page = this.next; page < full && !this.stopped; page += FILTER_PAGE_BLOCKS) {
       const end = Math.min(full, page + FILTER_PAGE_BLOCKS);
-      const present = new Set((await storage.readFilters(page, end)).map((filter) => filter.block));
+      const present = new Set(await storage.readFilterBlocks(page, end));
       for (let block = page; block < end; block++) {
         if (present.has(block)) continue;
         if (this.stopped) return;

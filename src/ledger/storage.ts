@@ -201,6 +201,8 @@ export interface LedgerStorage {
   readTile(level: number, index: number): Promise<Uint8Array | undefined>;
   /** Filters of `first ≤ block < end` that exist, ascending. */
   readFilters(first: number, end: number): Promise<readonly StoredFilter[]>;
+  /** Blocks `first ≤ block < end` that have a filter, ascending: without reading the filters, which are 2,048 bytes each. */
+  readFilterBlocks(first: number, end: number): Promise<readonly number[]>;
   findById(id: string): Promise<StoredEntry | undefined>;
   /** Indexes of control entries, from `first` on (default: all), ascending. */
   readControls(first?: number): Promise<readonly number[]>;

@@ -109,6 +109,12 @@ class MemoryStorage implements LedgerStorage {
     return inside.sort(([a], [b]) => a - b).map(([block, bits]) => ({ block, bits: bits.slice() }));
   }
 
+  async readFilterBlocks(first: number, end: number): Promise<readonly number[]> {
+    this.assertOpen();
+    const blocks = [...this.tables.filters.keys()].filter((block) => block >= first && block < end);
+    return blocks.sort((a, b) => a - b);
+  }
+
   async findById(id: string): Promise<StoredEntry | undefined> {
     this.assertOpen();
     return this.find(id);

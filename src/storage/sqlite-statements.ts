@@ -42,6 +42,7 @@ export interface Statements {
   readEntries(first: number, end: number): StoredEntry[];
   readTile(level: number, index: number): Uint8Array | undefined;
   readFilters(first: number, end: number): StoredFilter[];
+  readFilterBlocks(first: number, end: number): number[];
   readControls(first: number): number[];
   readPurges(): number[];
   findById(id: string): StoredEntry | undefined;
@@ -76,6 +77,9 @@ export function prepareStatements(db: SqliteDatabase): Statements {
   const tile = prepare("SELECT hashes FROM tiles WHERE id = ?");
   const filters = prepare(
     "SELECT block, bits FROM filters WHERE bits IS NOT NULL AND block >= ? AND block < ? ORDER BY block",
+  );
+  const filterBlocks = prepare(
+    "SELECT block FROM filters WHERE bits IS NOT NULL AND block >= ? AND block < ? ORDER BY block",
   );
   const controls = prepare("SELECT idx FROM controls WHERE idx >= ? ORDER BY idx");
   const purges = prepare("SELECT erasure FROM purges ORDER BY erasure");
@@ -124,6 +128,8 @@ export function prepareStatements(db: SqliteDatabase): Statements {
     },
     readFilters: (first, end) =>
       (filters().all(first, end) as StoredFilter[]).map(({ block, bits }) => ({ block, bits: plainBytes(bits) })),
+    readFilterBlocks: (first, end) =>
+      (filterBlocks().all(first, end) as { readonly block: number }[]).map(({ block }) => block),
     readControls: (first) => (controls().all(first) as { readonly idx: number }[]).map(({ idx }) => idx),
     readPurges: () => (purges().all() as { readonly erasure: number }[]).map(({ erasure }) => erasure),
     findById,

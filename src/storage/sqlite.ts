@@ -180,6 +180,10 @@ class SqliteStorage implements LedgerStorage {
     return this.read((statements) => statements.readFilters(first, end), []);
   }
 
+  readFilterBlocks(first: number, end: number): Promise<readonly number[]> {
+    return this.read((statements) => statements.readFilterBlocks(first, end), []);
+  }
+
   findById(id: string): Promise<StoredEntry | undefined> {
     return this.read((statements) => statements.findById(id), undefined);
   }

@@ -174,6 +174,7 @@ export function storageSuite(
         expect(await storage.readEntries(0, 10)).toEqual([]);
         expect(await storage.readTile(0, 0)).toBe(undefined);
         expect(await storage.readFilters(0, 10)).toEqual([]);
+        expect(await storage.readFilterBlocks(0, 10)).toEqual([]);
         expect(await storage.findById("a")).toBe(undefined);
         expect(await storage.readControls()).toEqual([]);
         expect(await storage.latestCheckpoint()).toBe(undefined);
@@ -447,6 +448,8 @@ export function storageSuite(
         ];
         expect(await storage.readFilters(0, 100)).toEqual(stored);
         expect(await storage.readFilters(4, 7)).toEqual([]);
+        expect(await storage.readFilterBlocks(0, 100)).toEqual([3, 7]);
+        expect(await storage.readFilterBlocks(3, 7)).toEqual([3]);
         await withSnapshot(storage, async (snapshot) => {
           expect(await snapshot.readFilter(7)).toEqual(bytesOf(1, 64));
           expect(await snapshot.readFilter(4)).toBe(undefined);
@@ -459,6 +462,7 @@ export function storageSuite(
         await storage.commit(NO_READS, () => batchOf(1, 0, { filters }));
         await storage.commit(NO_READS, () => batchOf(1, 0, { unfilter: [1, 9] }));
         expect((await storage.readFilters(0, 9)).map(({ block }) => block)).toEqual([0, 2]);
+        expect(await storage.readFilterBlocks(0, 9)).toEqual([0, 2]);
         await storage.commit(NO_READS, () => batchOf(1, 0, { filters: [{ block: 1, bits: bytesOf(8, 64) }] }));
         expect((await storage.readFilters(1, 2))[0]?.bits).toEqual(bytesOf(8, 64));
       });
@@ -885,6 +889,7 @@ export function storageSuite(
           () => storage.readEntries(0, 1),
           () => storage.readTile(0, 0),
           () => storage.readFilters(0, 1),
+          () => storage.readFilterBlocks(0, 1),
           () => storage.readAnchor(0),
           () => storage.findById("a"),
           () => storage.readControls(),
