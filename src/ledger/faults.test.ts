@@ -347,7 +347,6 @@ describe("search filters", () => {
     const before = await start(storage, lockStore);
     await before.appendMany(Array.from({ length: 600 }, (_, i) => event(i)));
     await pass(1_000);
-    await before.close();
     expect(await storage.readFilterBlocks(0, 9)).toEqual([0, 1]);
     const asked = new Set<StorageOperation>();
     const watched = faultyStorage(storage, ({ operation }) => void asked.add(operation));
