@@ -2,10 +2,10 @@ import { allocateScratch, strictText, writeScratchHex } from "#hash-platform";
 import { type AuthorKeys, judgeAuthors, rulesRequireSignature } from "./author-judge.ts";
 import type { AuthoredContent } from "./author-signature.ts";
 import { canonicalize, type JsonValue, parseCanonical } from "./canonical-json.ts";
-import { commitBody, commitFields, cutFields, fieldDigest, openDisclosure } from "./commitment.ts";
+import { commitBody, commitFields, commitOutline, cutFields, fieldDigest, openDisclosure } from "./commitment.ts";
 import { type ControlEvent, isControlAction, parseControlEvent, signedIdDigest } from "./control-event.ts";
 import { decodeHex } from "./encoding.ts";
-import { type Entry, leafHashHexOfBytes, parseEntry, recognizeEntry, type Scheme } from "./entry.ts";
+import { type Entry, leafHashHexOfBytes, parseEntry, type Scheme } from "./entry.ts";
 import { EntryForecast } from "./entry-forecast.ts";
 import {
   claimsBySignedId,
@@ -111,7 +111,8 @@ export class EntryVerifier {
   private readonly options: EntryVerifierOptions;
   private readonly hash: HashName;
   private readonly hashPrefix: string;
-  private readonly forecast: EntryForecast;
+  private readonly eventForecast: EntryForecast;
+  private readonly fieldsForecast: EntryForecast;
   private readonly found: FindingList;
   private expected: number;
   private lastLeaf: string | null = null;
@@ -145,7 +146,8 @@ export class EntryVerifier {
     this.claimsBySignedId = claimsBySignedId(state.erasures.values());
     this.hash = options.state.genesis.commitmentHash;
     this.hashPrefix = `${this.hash}:`;
-    this.forecast = new EntryForecast(this.hash, "event");
+    this.eventForecast = new EntryForecast(this.hash, "event");
+    this.fieldsForecast = new EntryForecast(this.hash, "fields");
     this.expected = options.first;
     this.range = createRange(options.first);
   }
@@ -161,18 +163,22 @@ export class EntryVerifier {
    */
   private addOrdinary({ index, entry, body, salts, disclosure, misfit }: EntryBytes): EntryFacts | null {
     const { lastLeaf: previous, lastTime: time, options } = this;
-    if (previous === null || time === null || index !== this.expected || this.lastScheme !== "event") return null;
+    if (previous === null || time === null || index !== this.expected) return null;
     if (entry === null || body === null || salts === null || disclosure !== null || misfit === true) return null;
-    if (salts.length !== SALT_BYTES || options.state.erasures.has(index) || this.needsSignature(index)) return null;
-    const outline = outlineEvent(body);
-    if (outline === null) return null;
-    const commitment = commitBody(this.hash, "event", salts, body);
-    const leaf = this.forecast.leafOf(entry, { commitment, index, previous, time });
+    if (options.state.erasures.has(index) || this.needsSignature(index)) return null;
+    const hasFields = this.lastScheme === "fields";
+    const outline = outlineEvent(body, { fields: hasFields });
+    if (outline === null || (!hasFields && salts.length !== SALT_BYTES)) return null;
+    const commitment = hasFields
+      ? commitOutline(this.hash, salts, body, outline)
+      : commitBody(this.hash, "event", salts, body);
+    const forecast = hasFields ? this.fieldsForecast : this.eventForecast;
+    const leaf = commitment && forecast.leafOf(entry, { commitment, index, previous, time });
     if (leaf === null) return null;
     this.expected = index + 1;
     if (this.range !== null) this.appendLeaf(this.range, index, leaf);
     this.lastLeaf = leaf;
-    this.lastTime = this.forecast.time;
+    this.lastTime = forecast.time;
     if (outline.id !== null) this.ids += 1;
     return { id: outline.id, event: null, outline };
   }
@@ -201,14 +207,11 @@ export class EntryVerifier {
       this.breakTree();
       return null;
     }
-    const bytes = row.entry as Uint8Array;
-    const leaf = leafHashHexOfBytes(bytes);
+    const leaf = leafHashHexOfBytes(row.entry as Uint8Array);
     if (this.range !== null) this.appendLeaf(this.range, row.index, leaf);
     const previousLeaf = this.lastLeaf;
     this.lastLeaf = leaf;
-    const entry =
-      this.recognize(text, bytes, row.index, previousLeaf) ??
-      this.attempt(row.index, "entry-malformed", () => parseEntry(text));
+    const entry = this.attempt(row.index, "entry-malformed", () => parseEntry(text));
     if (entry === null) return NO_FACTS;
     this.lastScheme = entry.scheme;
     this.checkOrder(row.index, entry, previousLeaf);
@@ -220,12 +223,6 @@ export class EntryVerifier {
     }
     const event = this.checkBody(row, entry, leaf);
     return this.factsOf(event);
-  }
-
-  private recognize(text: string, bytes: Uint8Array, index: number, previous: string | null): Entry | null {
-    if (previous === null || this.lastTime === null) return null;
-    const { hash, lastScheme: scheme, lastTime: time } = this;
-    return recognizeEntry(text, bytes, { hash, index, previous, scheme, time });
   }
 
   /**

@@ -5,7 +5,6 @@ import { canonicalize } from "./canonical-json.ts";
 import { encodeHex, encodeUtf8 } from "./encoding.ts";
 import {
   type Entry,
-  type ExpectedEntry,
   formatEntry,
   formatTime,
   leafHashHex,
@@ -13,7 +12,6 @@ import {
   parseCommitment,
   parseEntry,
   parseTime,
-  recognizeEntry,
   ZERO_HASH_HEX,
 } from "./entry.ts";
 import { MalformedError } from "./errors.ts";
@@ -38,49 +36,6 @@ function codeOf(call: () => unknown): string {
   }
   return "accepted";
 }
-
-describe("recognizeEntry", () => {
-  const [before, { text, entry }] = [vectors.chain[0]!, vectors.chain[1]!];
-  const { index, previous, scheme } = entry;
-  const expected = { hash: "sha256", index, previous, scheme, time: before.entry.time } as const;
-  const recognize = (candidate: string, other: Partial<ExpectedEntry> = {}) =>
-    recognizeEntry(candidate, encodeUtf8(candidate), { ...expected, ...other });
-
-  it("gives the entry that parseEntry gives, if it is the expected one", () => {
-    expect(recognize(text)).toEqual(parseEntry(text));
-    expect(recognize(text, { time: entry.time })).toEqual(parseEntry(text));
-    expect(recognize(text, { index: index + 1 })).toBeNull();
-    expect(recognize(text, { previous: before.entry.previous })).toBeNull();
-    expect(recognize(text, { scheme: "fields" })).toBeNull();
-    expect(recognize(text, { hash: "sha3-256" })).toBeNull();
-    expect(recognize(text, { hash: "sha512" })).toBeNull();
-  });
-
-  it("recognizes no text that parseEntry refuses or reads otherwise, whatever is changed in it", () => {
-    for (const malformed of vectors.malformed) expect(recognize(malformed)).toBeNull();
-    for (let at = 0; at < text.length; at++) {
-      for (const unit of ["0", "9", "a", "A", "g", '"', ":", " ", "", "00", "\u0000", "é", "\u{1f600}"]) {
-        const changed = text.slice(0, at) + unit + text.slice(at + 1);
-        const recognized = recognize(changed);
-        if (recognized !== null) expect(recognized).toEqual(parseEntry(changed));
-      }
-    }
-    expect(recognize(text.replace(/T../, "T24"))).toBeNull();
-    expect(recognize(text.replace(/-..T/, "-32T"))).toBeNull();
-  });
-
-  it("is made for every hash", () => {
-    for (const [hash, digits] of [
-      ["sha512", 128],
-      ["sha3-256", 64],
-    ] as const) {
-      const other = formatEntry({ ...entry, commitment: `${hash}:${"0a".repeat(digits / 2)}` });
-      expect(recognize(other, { hash })).toEqual(parseEntry(other));
-      expect(recognize(other.replace("0a", "0A"), { hash })).toBeNull();
-      expect(recognize(other)).toBeNull();
-    }
-  });
-});
 
 describe("leafHashHexOfBytes", () => {
   it("is the leaf hash of the text, and of bytes that are no text, at every length", () => {

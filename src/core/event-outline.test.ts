@@ -1,10 +1,12 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { canonicalize } from "./canonical-json.ts";
+import { commitFields, commitOutline, cutFields, type Field, fieldDigest } from "./commitment.ts";
 import { encodeUtf8 } from "./encoding.ts";
 import { isTallystickError } from "./errors.ts";
 import { type Event, parseEvent, searchTerms } from "./event.ts";
 import { outlineEvent } from "./event-outline.ts";
+import type { HashName } from "./hash.ts";
 
 fc.configureGlobal({ seed: 8785 });
 
@@ -12,21 +14,30 @@ fc.configureGlobal({ seed: 8785 });
 interface Told {
   readonly id: string | null;
   readonly terms: readonly string[];
+  readonly fields: readonly Field[];
+}
+
+function text(bytes: Uint8Array): string {
+  return new TextDecoder("utf-8", { ignoreBOM: true }).decode(bytes);
 }
 
 function outlined(body: Uint8Array): Told | null {
-  const outline = outlineEvent(body);
+  const outline = outlineEvent(body, { fields: true });
   if (outline === null) return null;
   const terms: string[] = [];
   for (let i = 0; i < outline.terms; i++) {
-    const value = body.subarray(outline.termStarts[i], outline.termEnds[i]);
-    terms.push(outline.termKinds[i] + new TextDecoder().decode(value));
+    terms.push(outline.termKinds[i] + text(body.subarray(outline.termStarts[i], outline.termEnds[i])));
   }
-  return { id: outline.id, terms: terms.sort() };
+  const fields: Field[] = [];
+  for (let i = 0; i < outline.fields; i++) {
+    const name = text(outline.fieldPrefixes[i]!) + text(body.subarray(outline.nameStarts[i], outline.nameEnds[i]));
+    fields.push({ name, value: text(body.subarray(outline.valueStarts[i], outline.valueEnds[i])) });
+  }
+  return { id: outline.id, terms: terms.sort(), fields };
 }
 
 function toldOf(event: Event): Told {
-  return { id: event.id ?? null, terms: searchTerms(event).sort() };
+  return { id: event.id ?? null, terms: searchTerms(event).sort(), fields: cutFields(event) };
 }
 
 function read(body: Uint8Array): Event | null {
@@ -79,6 +90,11 @@ const RARE: readonly Event[] = [
   { action: "a", signatures: [{ keyId: "0".repeat(64), signature: "AAAA" }] },
   { action: "a", targets: Array.from({ length: 300 }, (_, i) => ({ id: `t-${i}` })) },
 ];
+
+/** Salts of as many fields, all different. */
+function saltsOf(count: number): Uint8Array {
+  return Uint8Array.from({ length: count * 16 }, (_, i) => (i * 37) & 0xff);
+}
 
 const REPLACEMENTS: readonly (readonly number[])[] = [
   ..." !\"#'+,-./059:A[\\]_`aenu{|}~".split("").map((unit) => [unit.charCodeAt(0)]),
@@ -241,5 +257,39 @@ describe("outlineEvent", () => {
       { numRuns: 3_000 },
     );
     expect(recognized).toBeGreaterThan(300);
+  });
+});
+
+describe("commitOutline", () => {
+  const commit = (event: Event, salts: Uint8Array, hash: HashName = "sha256") => {
+    const body = encodeUtf8(canonicalize(event));
+    const outline = outlineEvent(body, { fields: true });
+    if (outline === null) throw new Error("expected an ordinary event");
+    return commitOutline(hash, salts, body, outline);
+  };
+
+  it.each(["sha256", "sha512", "sha3-256"] as const)("is the commitment of the fields, by %s", (hash) => {
+    for (const event of ORDINARY) {
+      const fields = cutFields(event);
+      const salts = saltsOf(fields.length);
+      const digests = fields.map((field, i) => fieldDigest(hash, salts.subarray(i * 16, (i + 1) * 16), field));
+      const names = fields.map(({ name }) => name);
+      expect(commit(event, salts, hash)).toBe(commitFields(hash, names, digests));
+    }
+  });
+
+  it("is none unless there is one salt for each field, and for events that are too long for it", () => {
+    const event = ORDINARY[2]!;
+    const salts = saltsOf(cutFields(event).length);
+    expect(commit(event, salts.subarray(1))).toBeNull();
+    expect(commit(event, salts.subarray(16))).toBeNull();
+    expect(commit(event, saltsOf(cutFields(event).length + 1))).toBeNull();
+    expect(commit({ action: "a", payload: "x".repeat(16_384) }, saltsOf(2))).toBeNull();
+    const members = (count: number) => Object.fromEntries(Array.from({ length: count }, (_, i) => [`k${i}`, i]));
+    expect(commit({ action: "a", payload: members(250) }, saltsOf(251))).not.toBeNull();
+    expect(commit({ action: "a", payload: members(250) }, saltsOf(251), "sha512")).toBeNull();
+    const many = encodeUtf8(canonicalize({ action: "a", payload: members(300) }));
+    expect(outlineEvent(many, { fields: true })).toBeNull();
+    expect(outlineEvent(many, { fields: false })).not.toBeNull();
   });
 });

@@ -1,5 +1,6 @@
 import { strictText } from "#hash-platform";
 import { isCanonicalNumber } from "./canonical-reader.ts";
+import { isCutMember } from "./commitment.ts";
 import { encodeUtf8 } from "./encoding.ts";
 import {
   ACTOR_BYTES_MAX,
@@ -30,26 +31,38 @@ export interface EventOutline {
   /** Where the text of each term stands, which is ASCII. */
   readonly termStarts: Int32Array;
   readonly termEnds: Int32Array;
+  /** Number of fields, as `cutFields` gives them; 0 unless they were asked for. */
+  readonly fields: number;
+  /** What stands before the name of each field: `payload.`, or nothing. */
+  readonly fieldPrefixes: readonly Uint8Array[];
+  /** Where the rest of the name stands, which is ASCII that needs no escape. */
+  readonly nameStarts: Int32Array;
+  readonly nameEnds: Int32Array;
+  readonly valueStarts: Int32Array;
+  readonly valueEnds: Int32Array;
 }
 
 /**
  * Outline of an event that is canonical, follows the grammar, is not signed and has an action of its own, not one that begins
- * with `ledger.`. Null says nothing about the bytes, which may come from anywhere.
+ * with `ledger.`. Null says nothing about the bytes, which may come from anywhere. `fields`: where those stand is asked for.
  */
-export function outlineEvent(body: Uint8Array): EventOutline | null {
+export function outlineEvent(body: Uint8Array, options: { readonly fields: boolean }): EventOutline | null {
   if (body.length > EVENT_BYTES_MAX) return null;
   bytes = body;
   isAscii = true;
   OUTLINE.id = null;
   OUTLINE.terms = 0;
+  OUTLINE.fields = 0;
+  isCut = options.fields;
   const end = readMembers(0, EVENT);
   const isText = isAscii || strictText(body) !== null;
   bytes = NO_BYTES;
   return end === body.length && isText ? OUTLINE : null;
 }
 
-/** More terms are rare. */
+/** More terms and fields are rare. */
 const TERMS_MAX = 256;
+const OUTLINE_FIELDS_MAX = 256;
 
 const OUTLINE = {
   id: null as string | null,
@@ -57,11 +70,19 @@ const OUTLINE = {
   termKinds: new Array<string>(TERMS_MAX).fill(""),
   termStarts: new Int32Array(TERMS_MAX),
   termEnds: new Int32Array(TERMS_MAX),
+  fields: 0,
+  fieldPrefixes: new Array<Uint8Array>(OUTLINE_FIELDS_MAX),
+  nameStarts: new Int32Array(OUTLINE_FIELDS_MAX),
+  nameEnds: new Int32Array(OUTLINE_FIELDS_MAX),
+  valueStarts: new Int32Array(OUTLINE_FIELDS_MAX),
+  valueEnds: new Int32Array(OUTLINE_FIELDS_MAX),
 };
 
 const NO_BYTES: Uint8Array = new Uint8Array(0);
 let bytes: Uint8Array = NO_BYTES;
 let isAscii = true;
+/** Fields are noted. */
+let isCut = false;
 
 /** Reads the value that begins at an offset: where it ends, or `NONE` if it is not recognized. */
 type Reader = (at: number) => number;
@@ -174,8 +195,8 @@ function skipArray(at: number, depth: number): number {
   }
 }
 
-/** An object with any members; with `kind`, those that are strings become terms. */
-function skipObject(at: number, depth: number, kind?: string): number {
+/** An object with any members; with `kind`, those that are strings become terms, and with `prefix`, all become fields. */
+function skipObject(at: number, depth: number, kind?: string, prefix?: Uint8Array): number {
   if (bytes[at] !== BRACE || depth > JSON_DEPTH_MAX) return NONE;
   if (bytes[at + 1] === BRACE_END) return at + 2;
   let last = NONE;
@@ -185,6 +206,7 @@ function skipObject(at: number, depth: number, kind?: string): number {
     const value = colon + 1;
     const end = kind !== undefined && bytes[value] === QUOTE ? readTerm(kind, value) : skipValue(value, depth + 1);
     if (end === NONE) return NONE;
+    if (isCut && prefix !== undefined && !addField(prefix, name, colon, end)) return NONE;
     const unit = bytes[end];
     if (unit === BRACE_END) return end + 1;
     if (unit !== COMMA) return NONE;
@@ -213,6 +235,8 @@ interface Member {
   /** `"name":` */
   readonly label: Uint8Array;
   readonly read: Reader;
+  /** Of a member that is cut into fields where it is an object with members. */
+  readonly isCut: boolean;
 }
 
 interface Members {
@@ -220,15 +244,21 @@ interface Members {
   readonly list: readonly Member[];
   /** How many, from the first, must be there. */
   readonly required: number;
+  /** Those of an event, which are its fields. */
+  readonly areFields: boolean;
 }
 
-function members(required: number, readers: Readonly<Record<string, Reader>>): Members {
-  const list = Object.entries(readers).map(([name, read]) => ({ label: encodeUtf8(`"${name}":`), read }));
-  return { list, required };
+function members(required: number, readers: Readonly<Record<string, Reader>>, areFields = false): Members {
+  const list = Object.entries(readers).map(([name, read]) => ({
+    label: encodeUtf8(`"${name}":`),
+    read,
+    isCut: isCutMember(name),
+  }));
+  return { list, required, areFields };
 }
 
 /** An object of these members alone. */
-function readMembers(at: number, { list, required }: Members): number {
+function readMembers(at: number, { list, required, areFields }: Members): number {
   if (bytes[at] !== BRACE) return NONE;
   let next = 0;
   for (let i = at + 1; ; i += 1) {
@@ -240,12 +270,33 @@ function readMembers(at: number, { list, required }: Members): number {
     }
     if (member === undefined) return NONE;
     next += 1;
-    i = member.read(i + member.label.length);
-    if (i === NONE) return NONE;
+    const name = i;
+    const value = i + member.label.length;
+    i = member.read(value);
+    if (i === NONE || (areFields && isCut && !addMember(member, name, value, i))) return NONE;
     const unit = bytes[i];
     if (unit === BRACE_END) return next < required ? NONE : i + 1;
     if (unit !== COMMA) return NONE;
   }
+}
+
+/** Notes a member of the event as a field, unless its own members were noted. */
+function addMember(member: Member, name: number, value: number, end: number): boolean {
+  const isOpened = member.isCut && bytes[value] === BRACE && bytes[value + 1] !== BRACE_END;
+  return isOpened || addField(NO_BYTES, name, value - 1, end);
+}
+
+/** Notes a field: its name from the opening quote to the colon, and its value behind that. */
+function addField(prefix: Uint8Array, name: number, colon: number, end: number): boolean {
+  const at = OUTLINE.fields;
+  if (at === OUTLINE_FIELDS_MAX) return false;
+  OUTLINE.fieldPrefixes[at] = prefix;
+  OUTLINE.nameStarts[at] = name + 1;
+  OUTLINE.nameEnds[at] = colon - 1;
+  OUTLINE.valueStarts[at] = colon + 1;
+  OUTLINE.valueEnds[at] = end;
+  OUTLINE.fields = at + 1;
+  return true;
 }
 
 function addTerm(kind: string, start: number, end: number): boolean {
@@ -382,17 +433,26 @@ function readOccurredAt(at: number): number {
 /** Arrays and objects that are open in a member that is one. */
 const MEMBER_DEPTH = 2;
 
+const CONTEXT = encodeUtf8("context.");
+const METADATA = encodeUtf8("metadata.");
+const PAYLOAD = encodeUtf8("payload.");
+
+function readPayload(at: number): number {
+  return bytes[at] === BRACE ? skipObject(at, MEMBER_DEPTH, undefined, PAYLOAD) : skipValue(at, MEMBER_DEPTH);
+}
+
 /** The members of an event but for `signatures`. */
-const EVENT = members(1, {
+const EVENT_READERS: Readonly<Record<string, Reader>> = {
   action: readAction,
   actor: (at) => (bytes[at] === QUOTE ? readActorId(at) : readMembers(at, ACTOR)),
-  context: (at) => skipObject(at, MEMBER_DEPTH, "correlation:"),
+  context: (at) => skipObject(at, MEMBER_DEPTH, "correlation:", CONTEXT),
   id: readId,
-  metadata: (at) => skipObject(at, MEMBER_DEPTH),
+  metadata: (at) => skipObject(at, MEMBER_DEPTH, undefined, METADATA),
   occurredAt: readOccurredAt,
   outcome: readOutcome,
-  payload: (at) => skipValue(at, MEMBER_DEPTH),
+  payload: readPayload,
   source: (at) => readMembers(at, SOURCE),
   targets: readTargets,
   type: (at) => readTerm("type:", at, ID_BYTES_MAX),
-});
+};
+const EVENT = members(1, EVENT_READERS, true);

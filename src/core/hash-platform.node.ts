@@ -56,9 +56,15 @@ export function utf8Bytes(text: string): number {
 
 /** Writes SHA-256(data), 32 bytes, at `out[offset]`: the hash of the Merkle hot path, which allocates no array. */
 export function sha256Into(data: Uint8Array, out: Uint8Array, offset: number): void {
+  digestInto("sha256", data, out, offset);
+}
+
+/** Writes a digest at `out[offset]`; its size in bytes. */
+export function digestInto(name: HashName, data: Uint8Array, out: Uint8Array, offset: number): number {
   // One character per byte: the cheapest form in which crypto.hash hands a digest back (half the time of a Buffer).
-  const digest = hash("sha256", data, "binary");
-  for (let i = 0; i < 32; i++) out[offset + i] = digest.charCodeAt(i);
+  const digest = hash(name, data, "binary");
+  for (let i = 0; i < digest.length; i++) out[offset + i] = digest.charCodeAt(i);
+  return digest.length;
 }
 
 /** Text of untrusted UTF-8 bytes, or null when they are not UTF-8: no byte may hide behind a replacement character. */

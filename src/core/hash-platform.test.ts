@@ -50,6 +50,12 @@ describe.each(platforms)("the hash platform of %s", (_name, platform) => {
     expect(encodeHex(out)).toBe(`0707${EXAMPLES[1]![2]}0707`);
   });
 
+  it.each(EXAMPLES)("writes a digest in place with %s: %j", (hash, text, digest) => {
+    const out = new Uint8Array(80).fill(7);
+    const size = platform.digestInto(hash, encodeUtf8(text), out, 3);
+    expect(encodeHex(out)).toBe(`070707${digest}${"07".repeat(77 - size)}`);
+  });
+
   it("writes and reads text in a scratch", () => {
     const scratch = platform.allocateScratch(64);
     expect(platform.writeScratch(scratch, "aé€😀\ufeff", 3)).toBe(13);

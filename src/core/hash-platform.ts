@@ -64,7 +64,14 @@ export function utf8Bytes(text: string): number {
 }
 
 export function sha256Into(data: Uint8Array, out: Uint8Array, offset: number): void {
-  out.set(sha256(data), offset);
+  digestInto("sha256", data, out, offset);
+}
+
+/** Writes a digest at `out[offset]`; its size in bytes. */
+export function digestInto(name: HashName, data: Uint8Array, out: Uint8Array, offset: number): number {
+  const digest = FUNCTIONS[name](data);
+  out.set(digest, offset);
+  return digest.length;
 }
 
 export function strictText(bytes: Uint8Array): string | null {

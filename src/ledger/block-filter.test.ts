@@ -20,7 +20,7 @@ describe("a block filter", () => {
     const ofOutlines = new FilterBuilder();
     const body = encodeUtf8(canonicalize(EVENT));
     ofEvents.add(EVENT);
-    const outline = outlineEvent(body);
+    const outline = outlineEvent(body, { fields: false });
     if (outline === null) throw new Error("expected an ordinary event");
     ofOutlines.addOutline(body, outline);
     const filter = ofOutlines.take();
