@@ -98,7 +98,7 @@ export class Placement {
     const entry = formatEntry({ commitment, index, previous: edge.lastLeaf, scheme, time });
     const leafHash = leafHashHex(entry);
     edge.append(leafHash, time, batch.tiles);
-    batch.entries.push({ index, entry, body: submission.body, salts: submission.salts, disclosure: null });
+    batch.entries.push(new NewEntry(index, entry, submission));
     if (submission.id !== null) batch.ids.push({ id: submission.id, index });
     if (scheme === "control") batch.controls.push(index);
     return { index, leafHash, time, duplicate: false };
@@ -165,6 +165,22 @@ function authorRefusal(submission: Submission, state: LedgerState, size: number)
       return idConflict(submission.id, erasedBy, "was erased since");
   }
   return null;
+}
+
+/** A class for the same reason as `Submission`. */
+class NewEntry implements StoredEntry {
+  readonly index: number;
+  readonly entry: string;
+  readonly body: string;
+  readonly salts: Uint8Array;
+  readonly disclosure: null = null;
+
+  constructor(index: number, entry: string, { body, salts }: Submission) {
+    this.index = index;
+    this.entry = entry;
+    this.body = body;
+    this.salts = salts;
+  }
 }
 
 interface KnownId {

@@ -14,13 +14,45 @@ const appendChannel = channel("tallystick:append");
 const commitChannel = channel("tallystick:commit");
 
 /** What a call appends, and whom it answers. */
-interface Group extends PlacedGroup {
+interface Waiting extends PlacedGroup {
   readonly bytes: number;
   readonly signal: AbortSignal | undefined;
-  /** What the call resolves with. */
-  readonly answer: (outcome: Outcome) => unknown;
-  readonly resolve: (answer: never) => void;
+  /** Everything is durable, or refused. */
+  settle(outcome: Outcome): void;
+  reject(error: unknown): void;
+}
+
+/** A class for the same reason as `Submission`. */
+class Group<T> implements Waiting {
+  readonly submissions: readonly Submission[];
+  readonly keepPrefix: boolean;
+  readonly bytes: number;
+  readonly signal: AbortSignal | undefined;
+  private readonly answer: (outcome: Outcome) => T;
+  private readonly resolve: (answer: T) => void;
   readonly reject: (error: unknown) => void;
+
+  constructor(call: Call<T>, bytes: number, resolve: (answer: T) => void, reject: (error: unknown) => void) {
+    this.submissions = call.submissions;
+    this.keepPrefix = call.keepPrefix;
+    this.signal = call.signal;
+    this.answer = call.answer;
+    this.bytes = bytes;
+    this.resolve = resolve;
+    this.reject = reject;
+  }
+
+  settle(outcome: Outcome): void {
+    if (appendChannel.hasSubscribers) publishAppended(this.submissions, outcome);
+    if (outcome.refusal !== null && !this.keepPrefix) this.reject(outcome.refusal);
+    else this.resolve(this.answer(outcome));
+  }
+}
+
+interface Call<T> extends PlacedGroup {
+  readonly signal: AbortSignal | undefined;
+  /** What the call resolves with. */
+  readonly answer: (outcome: Outcome) => T;
 }
 
 /** A write that is not an append of events: it takes its turn in the queue and builds its own batch under the lock. */
@@ -51,7 +83,7 @@ export interface SequencerParts {
 export class Sequencer {
   edge: RightEdge;
   private readonly parts: SequencerParts;
-  private queue: Group[] = [];
+  private queue: Waiting[] = [];
   private queuedEntries = 0;
   private queuedBytes = 0;
   private running: Promise<void> | null = null;
@@ -74,27 +106,25 @@ export class Sequencer {
 
   /** Enqueues one submission. Resolves once durable. */
   submitOne(submission: Submission, signal?: AbortSignal): Promise<Appended> {
-    return this.enqueue([submission], submission.sizeBytes, false, signal, firstOf);
+    // Not a literal, for the same reason as `Submission`.
+    const submissions = Array.of(submission);
+    return this.enqueue({ submissions, keepPrefix: false, signal, answer: firstOf });
   }
 
   /** Enqueues submissions that commit together or not at all. Resolves once durable, in order. */
   submit(submissions: readonly Submission[], signal?: AbortSignal): Promise<Appended[]> {
-    return this.enqueue(submissions, bytesOf(submissions), false, signal, allOf);
+    return this.enqueue({ submissions, keepPrefix: false, signal, answer: allOf });
   }
 
   /** Enqueues a piece of a stream: everything before the first refused submission is kept, nothing after it. */
   submitPrefix(submissions: readonly Submission[], signal?: AbortSignal): Promise<Outcome> {
-    return this.enqueue(submissions, bytesOf(submissions), true, signal, wholeOf);
+    return this.enqueue({ submissions, keepPrefix: true, signal, answer: wholeOf });
   }
 
-  private enqueue<T>(
-    submissions: readonly Submission[],
-    bytes: number,
-    keepPrefix: boolean,
-    signal: AbortSignal | undefined,
-    answer: (outcome: Outcome) => T,
-  ): Promise<T> {
+  private enqueue<T>(call: Call<T>): Promise<T> {
     if (this.broken !== null) return Promise.reject(this.broken);
+    const { submissions } = call;
+    const bytes = bytesOf(submissions);
     const { queueEntriesMax, queueBytesMax } = this.parts.limits;
     const full = this.queuedEntries + submissions.length > queueEntriesMax || this.queuedBytes + bytes > queueBytesMax;
     if (full && this.queuedEntries > 0) {
@@ -108,7 +138,7 @@ export class Sequencer {
       );
     }
     return new Promise((resolve, reject) => {
-      this.queue.push({ submissions, bytes, keepPrefix, signal, answer, resolve, reject });
+      this.queue.push(new Group(call, bytes, resolve, reject));
       this.queuedEntries += submissions.length;
       this.queuedBytes += bytes;
       this.running ??= this.run();
@@ -197,9 +227,9 @@ export class Sequencer {
   }
 
   /** The next groups within the batch bounds; aborted ones are refused here, before anything was written. */
-  private takeBatch(): Group[] {
+  private takeBatch(): Waiting[] {
     const { batchEntriesMax, batchBytesMax } = this.parts.limits;
-    const taken: Group[] = [];
+    const taken: Waiting[] = [];
     let entries = 0;
     let bytes = 0;
     let used = 0;
@@ -221,7 +251,7 @@ export class Sequencer {
     return taken;
   }
 
-  private async commitGroups(groups: readonly Group[]): Promise<void> {
+  private async commitGroups(groups: readonly Waiting[]): Promise<void> {
     const started = performance.now();
     let outcomes: Outcome[] = [];
     try {
@@ -237,7 +267,7 @@ export class Sequencer {
       return;
     }
     this.lastCommitMs = performance.now() - started;
-    for (let i = 0; i < groups.length; i++) settle(groups[i]!, outcomes[i]!);
+    for (let i = 0; i < groups.length; i++) groups[i]!.settle(outcomes[i]!);
   }
 
   /** Commits what `plan` builds on a fork of the edge; reloads and plans again when the store moved without us. */
@@ -281,7 +311,7 @@ export class Sequencer {
     }
   }
 
-  private readsOf(groups: readonly Group[]): CommitReads {
+  private readsOf(groups: readonly Waiting[]): CommitReads {
     const ids: string[] = [];
     for (const group of groups)
       for (const submission of group.submissions) if (submission.id !== null) ids.push(submission.id);
@@ -315,14 +345,7 @@ export class Sequencer {
   }
 }
 
-/** Everything is durable, or refused. */
-function settle(group: Group, outcome: Outcome): void {
-  if (appendChannel.hasSubscribers) publishAppended(group, outcome);
-  if (outcome.refusal !== null && !group.keepPrefix) group.reject(outcome.refusal);
-  else group.resolve(group.answer(outcome) as never);
-}
-
-function publishAppended({ submissions }: Group, { appended }: Outcome): void {
+function publishAppended(submissions: readonly Submission[], { appended }: Outcome): void {
   appended.forEach(({ index, leafHash, duplicate }, i) => {
     if (!duplicate) appendChannel.publish({ index, leafHash, sizeBytes: submissions[i]!.sizeBytes });
   });

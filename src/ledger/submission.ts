@@ -5,8 +5,14 @@ import { actorIdOf, type EncodedEvent, type Event } from "../core/event.ts";
 import type { HashName } from "../core/hash.ts";
 import { SALT_BYTES } from "../core/limits.ts";
 
-/** One event ready to be sequenced: everything that does not depend on its place in the log is done. */
-export interface Submission {
+/**
+ * One event ready to be sequenced: everything that does not depend on its place in the log is done.
+ *
+ * A class, like all that lives as long as a batch does: V8 finds that object literals survive here, puts them among the old
+ * objects from then on, and dead ones there keep every text that they name until the next full collection (measured: three
+ * times the memory and a tenth of the speed).
+ */
+export class Submission {
   readonly body: string;
   readonly sizeBytes: number;
   readonly scheme: Scheme;
@@ -15,7 +21,31 @@ export interface Submission {
   readonly commitment: string;
   readonly id: string | null;
   /** Null unless the event is author-signed; then what must still hold under the lock. */
-  readonly signed: { readonly keyIds: readonly string[]; readonly actor: string | null } | null;
+  readonly signed: AuthorClaim | null;
+
+  constructor(
+    encoded: EncodedEvent,
+    committed: { readonly scheme: Scheme; readonly salts: Uint8Array; readonly commitment: string },
+  ) {
+    this.body = encoded.body;
+    this.sizeBytes = encoded.sizeBytes;
+    this.scheme = committed.scheme;
+    this.salts = committed.salts;
+    this.commitment = committed.commitment;
+    this.id = encoded.id;
+    this.signed = claimOf(encoded.event);
+  }
+}
+
+/** Which keys signed an event, and for whom. */
+interface AuthorClaim {
+  readonly keyIds: readonly string[];
+  readonly actor: string | null;
+}
+
+function claimOf(event: Event): AuthorClaim | null {
+  if (event.signatures === undefined) return null;
+  return { keyIds: event.signatures.map((signature) => signature.keyId), actor: actorIdOf(event) };
 }
 
 /** Computes the commitment of an encoded event. */
@@ -25,27 +55,13 @@ export function prepareSubmission(
   salts: (count: number) => Uint8Array,
   hash: HashName,
 ): Submission {
-  const { body, sizeBytes, id, event } = encoded;
+  const { body, event } = encoded;
   // What no verifier would accept must not be written: control events are refused here, before they can do harm.
   if (scheme === "control") parseControlEvent(event);
-  const signed =
-    event.signatures === undefined
-      ? null
-      : { keyIds: event.signatures.map((signature) => signature.keyId), actor: actorIdOf(event) };
-  if (scheme !== "fields") {
-    const salt = salts(1);
-    return {
-      body,
-      sizeBytes,
-      scheme,
-      salts: salt,
-      commitment: `${hash}:${commitBody(hash, scheme, salt, body)}`,
-      id,
-      signed,
-    };
-  }
-  const { salts: all, commitment } = commitEventFields(event, body, salts, hash);
-  return { body, sizeBytes, scheme, salts: all, commitment, id, signed };
+  if (scheme === "fields") return new Submission(encoded, { scheme, ...commitEventFields(event, body, salts, hash) });
+  const salt = salts(1);
+  const commitment = `${hash}:${commitBody(hash, scheme, salt, body)}`;
+  return new Submission(encoded, { scheme, salts: salt, commitment });
 }
 
 function commitEventFields(
