@@ -27,7 +27,7 @@ import {
 import type { Anchor } from "./ledger/anchor.ts";
 import type { Archive } from "./ledger/archive.ts";
 import { type Clock, systemClock } from "./ledger/clock.ts";
-import { loadState, originOf } from "./ledger/control-log.ts";
+import { type LoadedState, loadState, originOf } from "./ledger/control-log.ts";
 import { contradictionOf } from "./ledger/evidence.ts";
 import { genesisBatch, genesisLeafOf, randomHex, vkeyOf } from "./ledger/genesis.ts";
 import { LedgerEngine, type LedgerParts } from "./ledger/ledger.ts";
@@ -253,22 +253,24 @@ async function openFile(path: string, options: OpenOptions): Promise<LedgerEngin
   const parts = { storage, lockStore, clock, random, limits, readOnly, readerState: state };
   try {
     if (mayCreate && (await storage.head()).size === 0) await createFile(path, options, state, parts);
-    const { state: ledgerState, genesisLeaf } = await loadState(storage);
+    const loaded = await loadState(storage);
+    const { state: ledgerState, genesisLeaf } = loaded;
     const { origin } = ledgerState.genesis;
     if (recalled !== undefined && recalled.genesis !== genesisLeaf) throw replaced(path, recalled, origin);
     const held = readOnly
       ? { signers: [], problem: new UnavailableError("read-only", "the ledger was opened read-only") }
       : signersFor(origin, ledgerState, options, state);
     const witnesses = await witnessesFor(origin, options, state);
-    const engine = await openWithEvidence(state, {
+    const engineParts = {
       ...parts,
       ...held,
       witnesses,
       anchors: options.anchors,
       published: options.published,
-      closed: (size) => rememberSize(state, path, size),
+      closed: (size: number) => rememberSize(state, path, size),
       verifyRanges: verifyPool(storage.capabilities.readLocation ?? path),
-    });
+    };
+    const engine = await openWithEvidence(state, engineParts, loaded);
     // The lock store and the witnesses have signed heads to show; the size seen here before is the last resort.
     if (recalled !== undefined && !readOnly && recalled.size > engine.size) {
       await engine.abandon();
@@ -410,9 +412,9 @@ function signersFor(
 }
 
 /** A refusal leaves both signed heads in a file: `details.evidence` of the error names it. */
-async function openWithEvidence(state: State, parts: LedgerParts): Promise<LedgerEngine> {
+async function openWithEvidence(state: State, parts: LedgerParts, loaded: LoadedState): Promise<LedgerEngine> {
   try {
-    return await LedgerEngine.open(parts);
+    return await LedgerEngine.open(parts, loaded);
   } catch (error) {
     const evidence = await contradictionOf(error, parts.storage);
     if (evidence !== null && isTallystickError(error)) {

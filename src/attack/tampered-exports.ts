@@ -1,6 +1,6 @@
 import { isTallystickError } from "../core/errors.ts";
 import { type ControlEntry, type LedgerState, replayControls } from "../core/ledger-state.ts";
-import { parseControlEntry } from "../ledger/control-log.ts";
+import { parseControlEntry, storedControls } from "../ledger/control-log.ts";
 import { exportLedger } from "../ledger/export.ts";
 import { RightEdge } from "../ledger/right-edge.ts";
 import type { LedgerStorage } from "../ledger/storage.ts";
@@ -69,13 +69,11 @@ async function* linesOf(storage: LedgerStorage): AsyncGenerator<string> {
 /** The state that the readable control events give: an attacker exports what is left. */
 async function stateOf(storage: LedgerStorage): Promise<LedgerState> {
   const controls: ControlEntry[] = [];
-  for (const index of await storage.readControls()) {
-    for (const stored of await storage.readEntries(index, index + 1)) {
-      try {
-        controls.push(parseControlEntry(stored));
-      } catch (error) {
-        if (!isTallystickError(error)) throw error;
-      }
+  for await (const stored of storedControls(storage, 0)) {
+    try {
+      controls.push(parseControlEntry(stored));
+    } catch (error) {
+      if (!isTallystickError(error)) throw error;
     }
   }
   const { state } = await replayControls(controls);

@@ -2,7 +2,7 @@ import { parseControlEvent } from "../core/control-event.ts";
 import { leafHashHex, parseEntry } from "../core/entry.ts";
 import { isTallystickError, MalformedError, VerificationError } from "../core/errors.ts";
 import { parseEvent } from "../core/event.ts";
-import { type ControlEntry, type LedgerState, replayControls } from "../core/ledger-state.ts";
+import { type AnchorEvent, type ControlEntry, type LedgerState, replayControls } from "../core/ledger-state.ts";
 import type { LedgerStorage, StoredEntry } from "./storage.ts";
 
 /** Parses a stored entry of scheme `control`. Errors: `malformed-*` when it is not one. */
@@ -17,17 +17,27 @@ export function parseControlEntry(stored: StoredEntry): ControlEntry {
 /** State of the ledger as its control events say now. The engine trusts its own store here; `verify` does not. */
 export async function loadState(storage: LedgerStorage): Promise<LoadedState> {
   const controls: ControlEntry[] = [];
-  const indexes = await storage.readControls();
-  for (const index of indexes) {
-    const [stored] = await storage.readEntries(index, index + 1);
-    // The list is derived data. What it names beyond the end of the ledger was cut off, which the boot check explains; of an
-    // ordinary entry that it names `verify` says that the list is wrong.
-    const control = stored === undefined ? null : openControlEntry(stored);
+  let controlsSeen = 0;
+  for await (const stored of storedControls(storage, 0)) {
+    // The list is derived data: of an ordinary entry that it names `verify` says that the list is wrong.
+    const control = openControlEntry(stored);
     if (control !== null) controls.push(control);
+    controlsSeen = stored.index + 1;
   }
   const { state } = await replayControls(controls);
   if (state === null) throw new MalformedError("not-a-ledger", "entry 0 is not the genesis of a ledger; run verify");
-  return { state, genesisLeaf: controls[0]?.leaf ?? "", controlsSeen: (indexes.at(-1) ?? -1) + 1 };
+  return { state, genesisLeaf: controls[0]?.leaf ?? "", controlsSeen };
+}
+
+/** The control entries from `first` on. What their list names beyond the end of the ledger was cut off, which the boot check explains. */
+export async function* storedControls(storage: LedgerStorage, first: number): AsyncGenerator<StoredEntry> {
+  for (let from = first; ; ) {
+    const page = await storage.readControls(from);
+    yield* page;
+    const last = page.at(-1);
+    if (last === undefined) return;
+    from = last.index + 1;
+  }
 }
 
 export interface LoadedState {
@@ -42,18 +52,18 @@ export interface LoadedState {
  * their own list; whatever else is new, all is replayed.
  */
 export async function refreshState(storage: LedgerStorage, loaded: LoadedState): Promise<LoadedState> {
-  const fresh = await storage.readControls(loaded.controlsSeen);
-  const last = fresh.at(-1);
-  if (last === undefined) return loaded;
-  const anchors = [...loaded.state.anchors];
-  for (const index of fresh) {
-    const [stored] = await storage.readEntries(index, index + 1);
-    const control = stored === undefined ? null : openControlEntry(stored);
+  const fresh: AnchorEvent[] = [];
+  let { controlsSeen } = loaded;
+  for await (const stored of storedControls(storage, controlsSeen)) {
+    const { index } = stored;
+    const control = openControlEntry(stored);
     if (control === null || control.control.action !== "ledger.anchor") return loadState(storage);
     const { size } = control.control.payload;
-    if (size <= index) anchors.push({ index, time: control.entry.time, ...control.control.payload });
+    if (size <= index) fresh.push({ index, time: control.entry.time, ...control.control.payload });
+    controlsSeen = index + 1;
   }
-  return { ...loaded, state: { ...loaded.state, anchors }, controlsSeen: last + 1 };
+  if (controlsSeen === loaded.controlsSeen) return loaded;
+  return { ...loaded, state: { ...loaded.state, anchors: [...loaded.state.anchors, ...fresh] }, controlsSeen };
 }
 
 /** A control entry of our own store that does not open was tampered with: no state can be built on it. */

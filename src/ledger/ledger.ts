@@ -196,11 +196,15 @@ export class LedgerEngine {
     });
   }
 
-  /** Opens a ledger that exists in `parts.storage`: loads its state, runs the boot check. Errors: `rolled-back`, `forked`. */
-  static async open(parts: LedgerParts): Promise<LedgerEngine> {
-    const loaded = await loadState(parts.storage);
+  /**
+   * Opens a ledger that exists in `parts.storage`: loads its state, or what is newer than that which was loaded a moment ago; runs the boot
+   * check. Errors: `rolled-back`, `forked`.
+   */
+  static async open(parts: LedgerParts, known?: LoadedState): Promise<LedgerEngine> {
+    const { storage } = parts;
+    const loaded = known === undefined ? await loadState(storage) : await refreshState(storage, known);
     const { state } = loaded;
-    const edge = await RightEdge.load(parts.storage);
+    const edge = await RightEdge.load(storage);
     let problem = parts.problem;
     let latest: Checkpointer["latest"] = null;
     let mayPass = false;

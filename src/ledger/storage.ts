@@ -204,8 +204,11 @@ export interface LedgerStorage {
   /** Blocks `first ≤ block < end` that have a filter, ascending: without reading the filters, which are 2,048 bytes each. */
   readFilterBlocks(first: number, end: number): Promise<readonly number[]>;
   findById(id: string): Promise<StoredEntry | undefined>;
-  /** Indexes of control entries, from `first` on (default: all), ascending. */
-  readControls(first?: number): Promise<readonly number[]>;
+  /**
+   * Control entries from index `first` on (default 0), ascending, as far as the list of them names entries that are there. At most
+   * 512 at a time: more of them begin after the last one given.
+   */
+  readControls(first?: number): Promise<readonly StoredEntry[]>;
 
   /** Stores a signed checkpoint. Same size and same note again is fine; the same size with another note is `invariant-broken`. */
   putCheckpoint(checkpoint: StoredCheckpoint): Promise<void>;

@@ -19,6 +19,7 @@ import type {
 } from "../ledger/storage.ts";
 
 const READ_ENTRIES_MAX = 4_096;
+const READ_CONTROLS_MAX = 512;
 const PAGE_ROWS = 512;
 
 /** One ledger in the memory of this process: what any storage does, without durability. For tests and trials. */
@@ -120,9 +121,11 @@ class MemoryStorage implements LedgerStorage {
     return this.find(id);
   }
 
-  async readControls(first = 0): Promise<readonly number[]> {
+  async readControls(first = 0): Promise<readonly StoredEntry[]> {
     this.assertOpen();
-    return this.tables.controls.filter((index) => index >= first);
+    const { controls, entries } = this.tables;
+    const there = controls.filter((index) => index >= first && index < entries.length).slice(0, READ_CONTROLS_MAX);
+    return there.map((index) => copyEntry(entries[index]!));
   }
 
   async putCheckpoint({ size, note }: StoredCheckpoint): Promise<void> {

@@ -15,6 +15,9 @@ import { INDEX_MAX, tileKey } from "./sqlite-schema.ts";
 /** Rows that one INSERT carries: 50 measured 17 % faster than single rows, and more gained nothing. */
 const ROWS_PER_INSERT = 50;
 
+/** Control entries that one read gives. */
+const READ_CONTROLS_MAX = 512;
+
 interface EntryRow {
   readonly idx: number;
   readonly entry: string;
@@ -43,7 +46,7 @@ export interface Statements {
   readTile(level: number, index: number): Uint8Array | undefined;
   readFilters(first: number, end: number): StoredFilter[];
   readFilterBlocks(first: number, end: number): number[];
-  readControls(first: number): number[];
+  readControls(first: number): StoredEntry[];
   readPurges(): number[];
   findById(id: string): StoredEntry | undefined;
   findByIds(ids: readonly string[]): Map<string, StoredEntry>;
@@ -81,7 +84,10 @@ export function prepareStatements(db: SqliteDatabase): Statements {
   const filterBlocks = prepare(
     "SELECT block FROM filters WHERE bits IS NOT NULL AND block >= ? AND block < ? ORDER BY block",
   );
-  const controls = prepare("SELECT idx FROM controls WHERE idx >= ? ORDER BY idx");
+  // The list leads: it is the shorter one.
+  const controls = prepare(
+    `SELECT ${ENTRY_COLUMNS} FROM controls c CROSS JOIN entries e ON e.idx = c.idx WHERE c.idx >= ? ORDER BY c.idx LIMIT ${READ_CONTROLS_MAX}`,
+  );
   const purges = prepare("SELECT erasure FROM purges ORDER BY erasure");
   const byId = prepare(`SELECT ${ENTRY_COLUMNS} FROM ids i JOIN entries e ON e.idx = i.idx WHERE i.digest = ?`);
   const anyErasedId = prepare("SELECT 1 FROM erased_ids LIMIT 1");
@@ -130,7 +136,7 @@ export function prepareStatements(db: SqliteDatabase): Statements {
       (filters().all(first, end) as StoredFilter[]).map(({ block, bits }) => ({ block, bits: plainBytes(bits) })),
     readFilterBlocks: (first, end) =>
       (filterBlocks().all(first, end) as { readonly block: number }[]).map(({ block }) => block),
-    readControls: (first) => (controls().all(first) as { readonly idx: number }[]).map(({ idx }) => idx),
+    readControls: (first) => (controls().all(first) as EntryRow[]).map(entryOf),
     readPurges: () => (purges().all() as { readonly erasure: number }[]).map(({ erasure }) => erasure),
     findById,
     findByIds(ids) {

@@ -188,7 +188,7 @@ class SqliteStorage implements LedgerStorage {
     return this.read((statements) => statements.findById(id), undefined);
   }
 
-  readControls(first = 0): Promise<readonly number[]> {
+  readControls(first = 0): Promise<readonly StoredEntry[]> {
     return this.read((statements) => statements.readControls(first), []);
   }
 

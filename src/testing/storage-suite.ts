@@ -57,6 +57,10 @@ async function sizeOf(storage: LedgerStorage): Promise<number> {
   return (await storage.head()).size;
 }
 
+async function controlsOf(storage: LedgerStorage, first?: number): Promise<number[]> {
+  return (await storage.readControls(first)).map(({ index }) => index);
+}
+
 /** Appends one entry at the head, whatever it is. */
 function appendOne(storage: LedgerStorage): Promise<boolean> {
   return storage.commit(NO_READS, ({ head }) => batchOf(head.size, 1));
@@ -121,7 +125,7 @@ export function storageSuite(
         expect(await storage.create(genesis)).toBe(true);
         expect(await storage.head()).toEqual({ size: 1, lastEntry: entryOf(0).entry });
         expect(await storage.readEntries(0, 10)).toEqual([entryOf(0)]);
-        expect(await storage.readControls()).toEqual([0]);
+        expect(await controlsOf(storage)).toEqual([0]);
       });
 
       check("waits for a plan that takes its time", async ({ storage }) => {
@@ -176,7 +180,7 @@ export function storageSuite(
         expect(await storage.readFilters(0, 10)).toEqual([]);
         expect(await storage.readFilterBlocks(0, 10)).toEqual([]);
         expect(await storage.findById("a")).toBe(undefined);
-        expect(await storage.readControls()).toEqual([]);
+        expect(await controlsOf(storage)).toEqual([]);
         expect(await storage.latestCheckpoint()).toBe(undefined);
         expect(await storage.purge()).toBe("done");
       });
@@ -253,7 +257,7 @@ export function storageSuite(
         expect(await sizeOf(storage)).toBe(2);
         expect(await storage.findById("b")).toBe(undefined);
         expect((await storage.findById("a"))?.index).toBe(1);
-        expect(await storage.readControls()).toEqual([0]);
+        expect(await controlsOf(storage)).toEqual([0]);
         expect(await storage.readTile(0, 0)).toBe(undefined);
       });
 
@@ -485,9 +489,20 @@ export function storageSuite(
         await storage.create(genesis);
         await storage.commit(NO_READS, () => batchOf(1, 5, { controls: [2, 4] }));
         await storage.commit(NO_READS, () => batchOf(6, 1, { controls: [6] }));
-        expect(await storage.readControls()).toEqual([0, 2, 4, 6]);
-        expect(await storage.readControls(4)).toEqual([4, 6]);
-        expect(await storage.readControls(7)).toEqual([]);
+        expect(await controlsOf(storage)).toEqual([0, 2, 4, 6]);
+        expect(await controlsOf(storage, 4)).toEqual([4, 6]);
+        expect(await controlsOf(storage, 7)).toEqual([]);
+        expect(await storage.readControls(4)).toEqual([entryOf(4), entryOf(6)]);
+      });
+
+      check("gives at most 512 control entries at a time, and only such as are there", async ({ storage }) => {
+        await storage.create(genesis);
+        const controls = Array.from({ length: 600 }, (_, i) => i + 1);
+        await storage.commit(NO_READS, () => batchOf(1, 600, { controls: [...controls, 9_000] }));
+        const first = await controlsOf(storage);
+        expect(first).toEqual(Array.from({ length: 512 }, (_, i) => i));
+        expect(await controlsOf(storage, 512)).toEqual(controls.slice(511));
+        expect(await controlsOf(storage, 601)).toEqual([]);
       });
     });
 
@@ -695,7 +710,7 @@ export function storageSuite(
       check("replaces tiles, filters, ids and controls, and nothing else", async ({ storage }) => {
         await prepare(storage);
         await storage.rebuildDerived(rebuilt());
-        expect(await storage.readControls()).toEqual([0, 2]);
+        expect(await controlsOf(storage)).toEqual([0, 2]);
         expect(await storage.findById("wrong")).toBe(undefined);
         expect(await storage.findById("a")).toEqual(entryOf(1));
         expect(await storage.readTile(0, 1)).toBe(undefined);
@@ -716,7 +731,7 @@ export function storageSuite(
             }
           })(),
         );
-        expect(await storage.readControls()).toEqual([0, 2]);
+        expect(await controlsOf(storage)).toEqual([0, 2]);
       });
 
       check("is atomic: when the rebuild fails everything is as before", async ({ storage }) => {
@@ -729,7 +744,7 @@ export function storageSuite(
           })(),
         );
         expect(await failed.catch((error: unknown) => error)).toBe(failure);
-        expect(await storage.readControls()).toEqual([0, 4]);
+        expect(await controlsOf(storage)).toEqual([0, 4]);
         expect((await storage.findById("wrong"))?.index).toBe(4);
         expect(await storage.readTile(0, 1)).toEqual(bytesOf(1, 32 * TILE_WIDTH));
         expect(await appendOne(storage)).toBe(true);

@@ -395,7 +395,9 @@ describe("a file system of its own", () => {
       expect((await later.readEntries(0, 4_096)).map(({ index }) => index)).toEqual(
         Array.from({ length: size + 1 }, (_, i) => i),
       );
-      expect(await later.readControls()).toEqual(Array.from({ length: size + 1 }, (_, i) => i));
+      expect((await later.readControls()).map(({ index }) => index)).toEqual(
+        Array.from({ length: Math.min(512, size + 1) }, (_, i) => i),
+      );
       await later.close();
     });
   });
