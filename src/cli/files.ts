@@ -1,6 +1,6 @@
-import { type FileHandle, open, readFile, rename, rm } from "node:fs/promises";
+import { type FileHandle, open, readFile, realpath, rename, rm, stat } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
-import { MalformedError } from "../core/errors.ts";
+import { ConflictError, MalformedError } from "../core/errors.ts";
 import type { Output } from "./output.ts";
 
 /** Text of a file, or of stdin for `-`. */
@@ -35,7 +35,12 @@ function decode(bytes: Uint8Array, file: string): string {
 /** Bytes of a file, or of stdin for `-`, as they come. A file that cannot be opened rejects here. */
 export async function openInput(file: string): Promise<AsyncIterable<Buffer> & { destroy(): unknown }> {
   if (file === "-") return process.stdin;
-  return (await open(file)).createReadStream({ highWaterMark: 256 * 1024 });
+  const handle = await open(file);
+  if ((await handle.stat()).isDirectory()) {
+    await handle.close();
+    throw Object.assign(new Error("EISDIR"), { code: "EISDIR", syscall: "read", path: file });
+  }
+  return handle.createReadStream({ highWaterMark: 256 * 1024 });
 }
 
 export interface WriteOptions {
@@ -62,20 +67,65 @@ export async function writeDocument(
     }
     return;
   }
-  const path = resolve(file);
-  if (options.exclusive === true) {
-    await writeAll(await open(path, "wx", options.mode), pieces);
-    return;
-  }
-  const draft = join(dirname(path), `.${basename(path)}.${process.pid}.tmp`);
   try {
-    await writeAll(await open(draft, "w", options.mode), pieces);
-    await rename(draft, path);
+    if (options.exclusive === true) {
+      const path = resolve(file);
+      const handle = await open(path, "wx", options.mode);
+      await writeAll(handle, pieces).catch((error) => discard(path, error));
+      return;
+    }
+    const target = await replaceable(file);
+    if (target.kind === "device") {
+      await writeAll(await open(target.path, "w"), pieces);
+      return;
+    }
+    const draft = join(dirname(target.path), `.${basename(target.path)}.${process.pid}.tmp`);
+    await writeAll(await open(draft, "w", options.mode), pieces)
+      .then(() => rename(draft, target.path))
+      .catch((error) => discard(draft, error));
   } catch (error) {
-    await rm(draft, { force: true });
     throw withPath(error, file);
   }
 }
+
+/** Leaves nothing half-written behind, and tells the first error. */
+async function discard(path: string, error: unknown): Promise<never> {
+  await rm(path, { force: true }).catch(() => {});
+  throw error;
+}
+
+/**
+ * Where a document may be written: a file (through links; it may be missing), or a device or pipe, which is written to and never
+ * replaced. A ledger or a private key is not overwritten by a slip: `already-exists`.
+ */
+export async function replaceable(file: string): Promise<{ readonly path: string; readonly kind: "file" | "device" }> {
+  const path = await realpath(file).catch(() => resolve(file));
+  const found = await stat(path).catch(() => null);
+  if (found === null || found.isDirectory()) return { path, kind: "file" };
+  if (!found.isFile()) return { path, kind: "device" };
+  const start = await startOf(path);
+  const treasure = TREASURES.find(({ mark }) => start.includes(mark));
+  if (treasure !== undefined)
+    throw new ConflictError("already-exists", `${file}: ${treasure.what} is there, which is never replaced`);
+  return { path, kind: "file" };
+}
+
+/** The first bytes of a file, one character each; nothing of one that cannot be read. */
+async function startOf(path: string): Promise<string> {
+  const handle = await open(path).catch(() => null);
+  if (handle === null) return "";
+  try {
+    const { buffer, bytesRead } = await handle.read({ buffer: Buffer.alloc(64) });
+    return buffer.toString("latin1", 0, bytesRead);
+  } finally {
+    await handle.close();
+  }
+}
+
+const TREASURES = [
+  { mark: "SQLite format 3\0", what: "a database" },
+  { mark: " PRIVATE KEY-----", what: "a private key" },
+] as const;
 
 const WRITE_UNITS = 256 * 1024;
 
@@ -89,14 +139,19 @@ async function writeAll(handle: FileHandle, pieces: AsyncIterable<string> | Iter
       pending = "";
     }
     await handle.writeFile(pending);
-    await handle.sync();
+    await handle.sync().catch(ignoreNoSync);
   } finally {
     await handle.close();
   }
 }
 
-/** The name that the caller gave, not that of the draft. */
+/** A device or pipe has nothing to sync. */
+function ignoreNoSync(error: NodeJS.ErrnoException): void {
+  if (error.code !== "EINVAL" && error.code !== "ENOTSUP") throw error;
+}
+
+/** The name that the caller gave: not that of the draft, and not none at all. */
 function withPath(error: unknown, file: string): unknown {
-  if (error instanceof Error && "path" in error) Object.assign(error, { path: file });
+  if (error instanceof Error && "syscall" in error) Object.assign(error, { path: file });
   return error;
 }

@@ -249,7 +249,7 @@ async function writeWhole(path: string, draft: string, members: readonly PackedM
     await rename(draft, path);
     return sizeBytes;
   } catch (error) {
-    await rm(draft, { force: true });
+    await rm(draft, { force: true }).catch(() => {}); // the first error is the one to tell
     throw isTallystickError(error) ? error : withPath(error, path);
   }
 }

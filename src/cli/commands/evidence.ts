@@ -3,7 +3,7 @@ import { NOTE_BYTES_MAX } from "../../core/limits.ts";
 import { type Context, ledgerAnd, stateOf, withLedger } from "../context.ts";
 import { EXIT, type ExitCode } from "../exit-codes.ts";
 import { UsageError } from "../failure.ts";
-import { readInput } from "../files.ts";
+import { readInput, replaceable } from "../files.ts";
 import { type FilterOptions, filterOf } from "../filters.ts";
 import type { KeyOptions } from "../key-files.ts";
 import { noteSelection } from "../selection-notes.ts";
@@ -30,6 +30,8 @@ export async function run(
   const { out, signal } = context;
   const { disclose, proveComplete } = options;
   if (options.out === "-") throw new UsageError("a package is written to a file: give --out FILE.zip");
+  const target = await replaceable(options.out);
+  if (target.kind === "device") throw new UsageError(`a package is written to a file, which ${options.out} is not`);
   const since = options.since === undefined ? undefined : await readInput(options.since, NOTE_BYTES_MAX);
   const headers = options.headers === undefined ? undefined : await readInput(options.headers, HEADERS_BYTES_MAX);
   const use = { mode: "sign", key: options.key, passphraseEnv: options.passphraseEnv } as const;
