@@ -10,7 +10,7 @@ import {
   UnavailableError,
   VerificationError,
 } from "./core/errors.ts";
-import { type HashName, sha256Hex } from "./core/hash.ts";
+import { HASH_BYTES, type HashName, isHashName, sha256Hex } from "./core/hash.ts";
 import { isInForce } from "./core/ledger-state.ts";
 import { EVENT_BYTES_MAX } from "./core/limits.ts";
 import { formatVerifierKey, parseVerifierKey } from "./core/note.ts";
@@ -48,13 +48,13 @@ export interface OpenOptions {
   readonly create?: "if-missing" | "never";
   /** Reads and verifies only; nothing is created or left behind. */
   readonly readOnly?: boolean;
-  /** Name of the ledger in every checkpoint, for a new one. Default: `tallystick.local/<file>/<random>`. Never reuse one. */
+  /** Name of the ledger in every checkpoint; one that exists must have it. Default: `tallystick.local/<file>/<random>`. Never reuse one. */
   readonly origin?: string;
-  /** Default commitment scheme of a new ledger. */
+  /** Default commitment scheme; a ledger that exists must have it. */
   readonly scheme?: "event" | "fields";
-  /** Commitment hash of a new ledger; fixed for ever. */
+  /** Commitment hash, fixed when the ledger is made; one that exists must have it. */
   readonly commitmentHash?: HashName;
-  /** Rules of a new ledger. */
+  /** Rules of a new ledger; `requireSignature` must be in force in one that exists. */
   readonly rules?: {
     readonly requireSignature?: boolean;
     /** Kinds of anchors of which one makes an entry `anchored`: `rfc3161`, `opentimestamps`. Default: any kind. */
@@ -120,6 +120,10 @@ export function pathOf(location: string | URL): string {
     return realPathOf(decodeURIComponent(url.pathname));
   }
   if (typeof location !== "string" || location === "") throw new TypeError("expected the path of a ledger");
+  if (/^[a-z][a-z0-9+.-]+:\/\//i.test(location))
+    throw new TypeError(`expected a path or a file: URL, got ${location.slice(0, location.indexOf("/"))}`);
+  if (location === ":memory:")
+    throw new TypeError("expected a path; a ledger that is in memory alone is made by Ledger.memory()");
   return realPathOf(location);
 }
 
@@ -141,6 +145,7 @@ export const Ledger: LedgerFactory = {
   async memory(options = {}) {
     const { openMemoryStorage } = await import("./storage/memory.ts");
     const { memoryLockStore } = await import("./storage/lock-store/memory.ts");
+    checkRules(options);
     checkLimits(options.limits ?? {});
     const random = options.seed === undefined ? systemRandom : seededRandom(options.seed);
     const clock = options.clock ?? (options.seed === undefined ? systemClock : seededClock(SEEDED_START_MS));
@@ -207,7 +212,22 @@ function checkOptions(options: OpenOptions): void {
     throw new TypeError(`Ledger.open: expected create to be if-missing or never, got ${JSON.stringify(create)}`);
   if (scheme !== undefined && scheme !== "event" && scheme !== "fields")
     throw new TypeError(`Ledger.open: expected scheme to be event or fields, got ${JSON.stringify(scheme)}`);
+  checkRules(options);
   checkLimits(limits);
+}
+
+/** What a new ledger would be made with, in words of the caller's; a rule with a typing error must not be taken for none. */
+function checkRules({ commitmentHash, rules = {} }: Pick<OpenOptions, "commitmentHash" | "rules">): void {
+  if (commitmentHash !== undefined && !isHashName(commitmentHash))
+    throw new TypeError(
+      `Ledger.open: expected commitmentHash to be one of ${Object.keys(HASH_BYTES).join(", ")}, got ${JSON.stringify(commitmentHash)}`,
+    );
+  for (const name of Object.keys(rules)) {
+    if (name !== "requireSignature" && name !== "anchors")
+      throw new TypeError(`Ledger.open: unknown rule ${JSON.stringify(name)}; known are requireSignature, anchors`);
+  }
+  if (!["boolean", "undefined"].includes(typeof rules.requireSignature))
+    throw new TypeError("Ledger.open: expected the rule requireSignature to be true or false");
 }
 
 function checkLimits(limits: Partial<LedgerLimits>): void {
@@ -256,6 +276,7 @@ async function openFile(path: string, options: OpenOptions): Promise<LedgerEngin
     const loaded = await loadState(storage);
     const { state: ledgerState, genesisLeaf } = loaded;
     const { origin } = ledgerState.genesis;
+    checkAsked(path, options, ledgerState);
     if (recalled !== undefined && recalled.genesis !== genesisLeaf) throw replaced(path, recalled, origin);
     const held = readOnly
       ? { signers: [], problem: new UnavailableError("read-only", "the ledger was opened read-only") }
@@ -286,6 +307,19 @@ async function openFile(path: string, options: OpenOptions): Promise<LedgerEngin
   }
 }
 
+/** What a ledger is made with stays: a ledger that is something else than its caller asks for is not opened in silence. */
+function checkAsked(path: string, options: OpenOptions, { genesis, scheme, rules }: LedgerEngine["state"]): void {
+  const wrong = (name: string, is: string, asked: string): TypeError =>
+    new TypeError(`Ledger.open: expected ${path} to have the ${name} ${asked}, but it has ${is}, which stays`);
+  const { origin, commitmentHash } = options;
+  if (origin !== undefined && origin !== genesis.origin) throw wrong("origin", genesis.origin, origin);
+  if (commitmentHash !== undefined && commitmentHash !== genesis.commitmentHash)
+    throw wrong("commitment hash", genesis.commitmentHash, commitmentHash);
+  if (options.scheme !== undefined && options.scheme !== scheme) throw wrong("scheme", scheme, options.scheme);
+  if (options.rules?.requireSignature === true && rules.at(-1)?.requireSignature !== true)
+    throw wrong("rule requireSignature", "none", "true");
+}
+
 type FileParts = Omit<LedgerParts, "signers" | "problem">;
 
 /** First use: key, lock store and policy are made before the ledger, so that no crash leaves a ledger that nobody can sign. */
@@ -299,6 +333,8 @@ async function createFile(path: string, options: OpenOptions, state: State, part
   // The key of an attempt that did not get as far as the ledger is taken up with its record in the lock store.
   const unfinished = given === null && (await parts.lockStore.fetch(origin))?.note === null;
   const kept = unfinished ? state.readKey(origin) : undefined;
+  // Before the file is made, which would be left behind.
+  state.prepare();
   const signers = given ?? [kept === undefined ? generateSigner(options, random) : logSignerFromPem(kept)];
   const created = await createIn(parts.storage, {
     ...options,

@@ -202,7 +202,8 @@ const PRINCIPALS: Check = array(checkPrincipal, { min: 1, max: PRINCIPALS_MAX })
 
 function checkPrincipal(value: unknown): void {
   if (typeof value === "string") ACTOR_ID(value);
-  else ACTOR(value);
+  else if (typeof value === "object") ACTOR(value);
+  else refuse(`expected an id or an object, got a ${typeof value}`);
 }
 
 /** The check of `actor`, here and in control events. */

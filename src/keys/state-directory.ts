@@ -1,4 +1,4 @@
-import { statSync } from "node:fs";
+import { accessSync, constants, statSync } from "node:fs";
 import { isAbsolute, join, resolve } from "node:path";
 import { ConflictError, MalformedError, UnavailableError, VerificationError } from "../core/errors.ts";
 import { sha256Hex } from "../core/hash.ts";
@@ -15,6 +15,7 @@ import {
   isPlace,
   KEY_NAME,
   listNames,
+  makeFolder,
   readNewest,
   readText,
   removeFolder,
@@ -54,6 +55,8 @@ export interface State extends ReaderState {
   readonly dir: string;
   /** Where the embedded default keeps its lock store. */
   readonly lockStorePath: string;
+  /** Makes the directory, and asks whether this process may write there: before anything is made that relies on it. */
+  prepare(): void;
   /** Stores a private key, mode 0600. `already-exists` rather than overwrite one. `name`: `[a-z0-9-]`, default `key`. */
   writeKey(origin: string, pem: string, name?: string): void;
   /** PEM text stored by `writeKey`. `key-unreadable` when it is there and may not be read. */
@@ -113,6 +116,12 @@ export function openState(location: StateLocation = {}): State {
   const state: State = {
     dir,
     lockStorePath: join(dir, "lock.sqlite"),
+
+    prepare: () =>
+      guarded(() => {
+        makeFolder(dir);
+        accessSync(dir, constants.W_OK | constants.X_OK);
+      }),
 
     writeKey: (origin, pem, name = "key") =>
       guarded(() => {

@@ -38,6 +38,7 @@ export class Appender {
 
   /** See `LedgerEngine.append`; what is wrong with an unsigned event is thrown at once. */
   append(event: Event, options: AppendOptions): Promise<Appended> {
+    checkOptions(options);
     options.signal?.throwIfAborted();
     const { sequencer } = this.parts;
     // Prepared and queued before the call returns: concurrent appends keep the order of their calls.
@@ -47,6 +48,7 @@ export class Appender {
 
   /** See `LedgerEngine.appendMany`. */
   async appendMany(events: readonly Event[], options: AppendOptions): Promise<Appended[]> {
+    checkOptions(options);
     options.signal?.throwIfAborted();
     const { appendManyMax } = this.parts.limits;
     if (!Array.isArray(events))
@@ -60,9 +62,13 @@ export class Appender {
     const submissions: Submission[] = [];
     for (let i = 0; i < events.length; i++) {
       const event = events[i]!;
-      submissions.push(
-        isUnsigned(event, options) ? this.prepareUnsigned(event, options) : await this.prepareSigned(event, options),
-      );
+      try {
+        submissions.push(
+          isUnsigned(event, options) ? this.prepareUnsigned(event, options) : await this.prepareSigned(event, options),
+        );
+      } catch (error) {
+        throw withPosition(error, { position: i, durable: 0 });
+      }
       // A large call is prepared in slices, so that others get the event loop in between.
       if (i % 1_000 === 999) await new Promise<void>((resolve) => setImmediate(resolve));
     }
@@ -71,6 +77,7 @@ export class Appender {
 
   /** See `LedgerEngine.appendAll`. */
   async *appendAll(events: AsyncIterable<Event> | Iterable<Event>, options: AppendOptions): AsyncGenerator<Appended> {
+    checkOptions(options);
     let durable = 0;
     for await (const chunk of this.submissionChunks(events, options)) {
       const { appended, refusal } = await this.submitPatiently(chunk.submissions, options.signal);
@@ -191,6 +198,19 @@ export class Appender {
 
 function isUnsigned(event: Event, options: AppendOptions): boolean {
   return options.signer === undefined && event?.signatures === undefined;
+}
+
+const OPTIONS: readonly string[] = ["signer", "scheme", "signal"] satisfies (keyof AppendOptions)[];
+
+/** A name with a typing error must not be taken for an option that was left out, such as the signer. */
+function checkOptions(options: AppendOptions): void {
+  for (const name in options) {
+    if (!OPTIONS.includes(name))
+      throw new TypeError(`append: unknown option ${JSON.stringify(name)}; known are ${OPTIONS.join(", ")}`);
+  }
+  const { scheme } = options;
+  if (scheme !== undefined && scheme !== "event" && scheme !== "fields")
+    throw new TypeError(`append: expected scheme to be event or fields, got ${JSON.stringify(scheme)}`);
 }
 
 function withPosition(error: unknown, facts: { readonly position: number; readonly durable: number }): unknown {

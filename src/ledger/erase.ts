@@ -32,7 +32,7 @@ export interface Erased {
   /** Leaf index of the `ledger.erasure` entry. */
   readonly index: number;
   readonly leafHash: string;
-  /** `pending`: a reader still holds the old bytes; they are removed by themselves as soon as it lets go. */
+  /** `pending`: a reader still holds the old bytes, or they could not be removed; that happens by itself as soon as it can. */
   readonly purged: "done" | "pending";
 }
 

@@ -357,3 +357,41 @@ describe("search filters", () => {
     expect(asked).not.toContain("readFilters");
   });
 });
+
+describe("an erasure whose bytes cannot be removed now", () => {
+  it("is recorded and answered as pending, and finishes by itself", async () => {
+    const world = await newWorld();
+    let isFull = true;
+    const storage = faultyStorage(world.storage, ({ operation }) =>
+      operation === "purge" && isFull ? "fail-before" : undefined,
+    );
+    const ledger = await start(storage, world.lockStore);
+    await ledger.append(event(0));
+    const purges = async () => {
+      const snapshot = await world.storage.snapshot();
+      const { purges: left } = await snapshot.sideTables();
+      await snapshot.close();
+      return left;
+    };
+    expect(await ledger.erase(1, { reason: "request" })).toMatchObject({ index: 2, purged: "pending" });
+    expect((await ledger.read(1)).erased).toMatchObject({ by: 2 });
+    clock.advance(60_000);
+    await expect.poll(() => storage.injected.length).toBeGreaterThan(1);
+    expect(await purges()).toEqual([2]);
+    isFull = false;
+    clock.advance(60_000);
+    await expect.poll(purges).toEqual([]);
+    await ledger.close();
+  });
+
+  it("does not fail a close", async () => {
+    const world = await newWorld();
+    const storage = faultyStorage(world.storage, ({ operation }) =>
+      operation === "purge" ? "fail-before" : undefined,
+    );
+    const ledger = await start(storage, world.lockStore);
+    await ledger.append(event(0));
+    await ledger.erase(1, { reason: "request" });
+    await expect(ledger.close()).resolves.toBeUndefined();
+  });
+});

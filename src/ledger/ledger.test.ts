@@ -601,3 +601,62 @@ describe("stats and reindex", () => {
     expect(await test.ledger.verify()).toMatchObject({ ok: true, needsReindex: false });
   });
 });
+
+describe("what a caller gets wrong", () => {
+  const rejects = (work: Promise<unknown>, name: string, message: RegExp): Promise<void> =>
+    expect(work).rejects.toMatchObject({ name, message: expect.stringMatching(message) });
+
+  it("is no index of an entry nearby", async () => {
+    await using test = await createTestLedger();
+    await test.ledger.appendMany(events(3));
+    for (const index of [1.5, -1, Number.NaN, "1", undefined] as number[]) {
+      await rejects(test.ledger.read(index), "RangeError", /expected a leaf index, got/);
+      await rejects(test.ledger.prove(index), "RangeError", /expected a leaf index, got/);
+    }
+    await rejects(test.ledger.read(4), "RangeError", /^there is no entry 4; the ledger has 4$/);
+    await rejects(test.ledger.prove(4), "RangeError", /^there is no entry 4; the ledger has 4$/);
+  });
+
+  it("is no level that was reached", async () => {
+    await using test = await createTestLedger();
+    const { index } = await test.ledger.append(login);
+    const until = "witnesed" as "witnessed";
+    await rejects(test.ledger.settled(index, until), "TypeError", /expected a level, one of .*; got "witnesed"/);
+    await rejects(test.ledger.checkpoint({ until }), "TypeError", /expected a level/);
+    await rejects(test.ledger.prove(index, { until }), "TypeError", /expected a level/);
+  });
+
+  it("is no option that was left out", async () => {
+    await using test = await createTestLedger();
+    const options = { singer: await generateAuthorKey("ed25519") } as object;
+    await rejects(test.ledger.append(login, options), "TypeError", /append: unknown option "singer"/);
+    await rejects(test.ledger.appendMany([login], options), "TypeError", /append: unknown option "singer"/);
+    await rejects(collect(test.ledger.appendAll([login], options)), "TypeError", /append: unknown option "singer"/);
+    const scheme = "field" as "fields";
+    await rejects(test.ledger.append(login, { scheme }), "TypeError", /expected scheme to be event or fields/);
+    expect(test.ledger.size).toBe(1);
+  });
+
+  it("is no rule that was left out", async () => {
+    const rules = { requireSignatures: true } as object;
+    await rejects(Ledger.memory({ rules }), "TypeError", /unknown rule "requireSignatures"/);
+    await rejects(Ledger.memory({ rules: { requireSignature: "yes" as never } }), "TypeError", /true or false/);
+    await rejects(Ledger.memory({ commitmentHash: "md5" as never }), "TypeError", /expected commitmentHash to be/);
+  });
+
+  it("is named by its position in a batch, of which nothing is written", async () => {
+    await using test = await createTestLedger();
+    const batch = [login, login, { ...login, acton: "x" } as Event];
+    await expect(test.ledger.appendMany(batch)).rejects.toMatchObject({
+      code: "malformed-event",
+      details: { pointer: "/acton", position: 2, durable: 0 },
+    });
+    expect(test.ledger.size).toBe(1);
+  });
+
+  it("is no date of another month", async () => {
+    await using test = await createTestLedger();
+    expect(() => test.ledger.query({ to: "2026-02-30" })).toThrow(/expected to to be a date/);
+    expect((await test.ledger.query({ from: "2024-02-29" }).page({})).entries).toHaveLength(1);
+  });
+});

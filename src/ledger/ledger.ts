@@ -57,6 +57,8 @@ const findingChannel = channel("tallystick:finding");
 
 export type Level = "durable" | "checkpointed" | "witnessed" | "anchored";
 
+const LEVELS: readonly Level[] = ["durable", "checkpointed", "witnessed", "anchored"];
+
 export interface ProveOptions {
   /** How far the entry must have come before the proof is made. Default and least: `checkpointed`. */
   readonly until?: Level;
@@ -324,10 +326,11 @@ export class LedgerEngine {
   async settled(index: number, level: Level, options: { readonly signal?: AbortSignal } = {}): Promise<void> {
     this.requireOpen();
     options.signal?.throwIfAborted();
-    if (!Number.isSafeInteger(index) || index < 0) throw new RangeError(`settled: expected a leaf index, got ${index}`);
+    checkLeafIndex(index);
+    checkLevel(level);
     await this.refresh();
     await this.seeReleased();
-    if (index >= this.size) throw new RangeError(`settled: there is no entry ${index}; the ledger has ${this.size}`);
+    if (index >= this.size) throw new RangeError(`there is no entry ${index}; the ledger has ${this.size}`);
     if (level === "durable") return;
     if (level === "checkpointed" && (this.checkpointer.latest?.size ?? 0) > index) return;
     if (level === "anchored") return raceSignal(this.anchored(index), options.signal);
@@ -345,6 +348,7 @@ export class LedgerEngine {
   /** The signed note of a checkpoint that covers every entry so far. Errors: `key-lost`, `lock-store-*`, `signer-unavailable`, `forked`. */
   async checkpoint(options: { readonly until?: Level } = {}): Promise<string> {
     this.requireOpen();
+    if (options.until !== undefined) checkLevel(options.until);
     await this.refresh();
     // A ledger at rest ends with the events of its last anchors, which are never anchored for themselves.
     if (options.until === "anchored") return this.coveringCheckpoint(this.anchoring.lastFresh(), { until: "anchored" });
@@ -387,9 +391,10 @@ export class LedgerEngine {
 
   /** Entry `index` as a reader sees it. Errors: `RangeError` when there is none. */
   async read(index: number): Promise<LedgerEntry> {
+    checkLeafIndex(index);
     await this.refresh();
     const [stored] = await this.parts.storage.readEntries(index, index + 1);
-    if (stored === undefined) throw new RangeError(`read: there is no entry ${index}; the ledger has ${this.size}`);
+    if (stored === undefined) throw new RangeError(`there is no entry ${index}; the ledger has ${this.size}`);
     return readStored(stored, this.ledgerState);
   }
 
@@ -674,7 +679,8 @@ export class LedgerEngine {
     this.indexer.stop();
     try {
       if (this.problem === null && this.checkpointer.canSign) await this.checkpointer.sign();
-      if (this.problem === null) await this.parts.storage.purge();
+      // What cannot be removed now stays recorded as pending, and is removed by whoever opens the ledger next.
+      if (this.problem === null) await this.parts.storage.purge().catch(() => "pending");
     } finally {
       this.checkpointer.stop();
       await this.witnessing?.stop();
@@ -841,14 +847,12 @@ export class LedgerEngine {
     };
   }
 
+  /** The erasures are committed: bytes that cannot be removed now (a full disk) wait like those that a reader holds back. */
   private async finishPurge(): Promise<"done" | "pending"> {
-    const purged = await this.parts.storage.purge();
+    const purged = await this.parts.storage.purge().catch(() => "pending" as const);
     if (purged === "pending" && this.closing === null) {
       this.cancelPurge?.();
-      this.cancelPurge = this.parts.clock.after(PURGE_RETRY_MS, () => {
-        // A failure here is met again by the next try, by close, or by the next open.
-        this.finishPurge().catch(() => {});
-      });
+      this.cancelPurge = this.parts.clock.after(PURGE_RETRY_MS, () => void this.finishPurge());
     }
     return purged;
   }
@@ -916,6 +920,16 @@ async function checkBoot(
 async function readPublished(archive: Archive | undefined): Promise<string | undefined> {
   const bytes = await archive?.get(CHECKPOINT_PATH, { bytesMax: NOTE_BYTES_MAX });
   return bytes === undefined ? undefined : decodeUtf8(bytes, "malformed-note");
+}
+
+function checkLeafIndex(index: number): void {
+  if (!Number.isSafeInteger(index) || index < 0) throw new RangeError(`expected a leaf index, got ${index}`);
+}
+
+/** An unknown level would pass for one that was reached. */
+function checkLevel(level: Level): void {
+  if (!LEVELS.includes(level))
+    throw new TypeError(`expected a level, one of ${LEVELS.join(", ")}; got ${JSON.stringify(level)}`);
 }
 
 function raceSignal<T>(work: Promise<T>, signal: AbortSignal | undefined): Promise<T> {

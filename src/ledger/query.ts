@@ -6,6 +6,7 @@ import { MalformedError } from "../core/errors.ts";
 import { searchTerms } from "../core/event.ts";
 import { sha256Hex } from "../core/hash.ts";
 import type { LedgerState } from "../core/ledger-state.ts";
+import { isRealDate } from "../core/time-layout.ts";
 import { FILTER_BLOCK_ENTRIES, mayContain } from "./block-filter.ts";
 import { PAGE_ENTRIES_MAX } from "./limits.ts";
 import type { LedgerStorage } from "./storage.ts";
@@ -160,7 +161,7 @@ export function timeBound(text: string, name: string): string {
   const date = /^\d{4}-\d{2}-\d{2}(T\d{2}:\d{2}(:\d{2}(\.\d+)?)?(Z|[+-]\d{2}:\d{2}))?$/.test(text)
     ? new Date(text)
     : new Date(Number.NaN);
-  if (Number.isNaN(date.getTime()))
+  if (Number.isNaN(date.getTime()) || !isRealDate(text))
     throw new TypeError(`query: expected ${name} to be a date or an RFC 3339 time, got ${JSON.stringify(text)}`);
   return date.toISOString();
 }

@@ -1,5 +1,14 @@
 import { spawnSync } from "node:child_process";
-import { copyFileSync, existsSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import {
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import { afterEach, describe, expect, it, onTestFinished } from "vitest";
 import { parseVerifierKey } from "../../src/core/note.ts";
@@ -465,4 +474,42 @@ describe("another file where the ledger was", () => {
     expect(await codeOf(recover(place.path, { state: place.state, signer, reason: "gone", driver }))).toBe("not-found");
     expect(existsSync(place.path)).toBe(false);
   });
+});
+
+describe("a ledger that is something else than was asked for", () => {
+  it.each<[string, OpenOptions, RegExp]>([
+    ["origin", { origin: "example.com/other" }, /to have the origin example.com\/other, but it has tallystick.local/],
+    ["scheme", { scheme: "fields" }, /to have the scheme fields, but it has event/],
+    ["commitment hash", { commitmentHash: "sha512" }, /to have the commitment hash sha512, but it has sha256/],
+    [
+      "requireSignature",
+      { rules: { requireSignature: true } },
+      /to have the rule requireSignature true, but it has none/,
+    ],
+  ])("is not opened in silence: %s", async (_, options, message) => {
+    const { place, origin } = await firstUse();
+    await expect(openAt(place, options)).rejects.toThrow(message);
+    const same = await openAt(place, {
+      origin,
+      scheme: "event",
+      commitmentHash: "sha256",
+      rules: { requireSignature: false },
+    });
+    expect(same.size).toBe(4);
+    await same.close();
+  });
+
+  it("is not made by the name of something that is no file", async () => {
+    const place = newPlace();
+    for (const path of [":memory:", "postgres://host/db", "https://example.com/audit"])
+      await expect(openAt({ ...place, path })).rejects.toThrow(/^expected a path/);
+  });
+});
+
+it("leaves no file behind where the state directory cannot be made", async () => {
+  const place = newPlace();
+  const state = join(place.folder, "no-folder");
+  symlinkSync(join(place.folder, "gone", "elsewhere"), state);
+  await expect(openAt({ ...place, state })).rejects.toMatchObject({ message: expect.stringContaining(state) });
+  expect(existsSync(place.path)).toBe(false);
 });

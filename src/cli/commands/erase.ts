@@ -35,7 +35,7 @@ export async function run(
       await out.line(`${out.style.green("✓")} erased ${what}, as entry ${erased.index} records`);
       if (erased.purged === "done") return EXIT.ok;
       out.warn(
-        "a reader still holds the old bytes back: they leave the file as soon as it lets go and the ledger is next opened for writing",
+        "the erased bytes are still in the file, because a reader holds them back or the disk is full: they leave it as soon as they can, while the ledger is open for writing or when it next is",
       );
       return EXIT.inconclusive;
     },

@@ -1,6 +1,6 @@
 import { statSync } from "node:fs";
 import { assertOrigin } from "../../core/checkpoint.ts";
-import { ConflictError } from "../../core/errors.ts";
+import { ConflictError, isTallystickError } from "../../core/errors.ts";
 import type { HashName } from "../../core/hash.ts";
 import type { LedgerEngine } from "../../ledger/ledger.ts";
 import { pathOf } from "../../open.ts";
@@ -26,6 +26,9 @@ export async function run(context: Context, positionals: readonly string[], opti
   if ((statSync(path, { throwIfNoEntry: false })?.size ?? 0) > 0)
     await withLedger(context, location, { mode: "read" }, async (ledger) => {
       throw alreadyThere(path, ledger);
+    }).catch((error: unknown) => {
+      // A file without a ledger is what an attempt leaves that failed or was killed: this one completes it.
+      if (!isTallystickError(error) || error.code !== "not-found") throw error;
     });
   const open = {
     ...(options.origin === undefined ? {} : { origin: options.origin }),
