@@ -76,16 +76,25 @@ const CHUNK_BYTES: number = 256 * 1024;
 /** What is about a ledger, and not about a file. */
 const LEDGER_OPTIONS = ["since", "first", "last", "remember"] as const;
 
-/** A receipt, an export, a checkpoint or an evidence package; null for anything else. */
+/** A receipt, an export, a checkpoint or an evidence package; null for what may be a ledger. */
 async function verifyFile(path: string, options: VerifyOptions): Promise<VerifyReport | null> {
   const { policy, allowSelfAsserted = false, findingsMax } = options;
   const pin = { allowSelfAsserted, policy, expect: options.expect };
   const head = await readBounded(path, FILE_HEAD_BYTES);
   const kind = recogniseFile(head);
-  if (kind === null && /^\s*[{[]/.test(String.fromCharCode(...head.subarray(0, JSON_HEAD_BYTES)))) {
-    throw new MalformedError("unrecognised-file", `${path} is JSON, but neither a receipt nor an export`);
+  const beginning = String.fromCharCode(...head.subarray(0, JSON_HEAD_BYTES));
+  if (kind === null && /^\s*[{[]/.test(beginning)) {
+    const what = beginning.startsWith('{"format":"tallystick/view/')
+      ? "is a view for reading, which proves nothing; the format that can be verified is JSONL"
+      : "is JSON, but neither a receipt nor an export";
+    throw new MalformedError("unrecognised-file", `${path} ${what}`);
   }
-  if (kind === null) return null;
+  if (kind === null && beginning.startsWith("SQLite format 3")) return null;
+  if (kind === null)
+    throw new MalformedError(
+      "unrecognised-file",
+      `${path} is nothing that can be verified: no ledger, receipt, export, checkpoint or evidence package`,
+    );
   for (const name of LEDGER_OPTIONS) {
     // A comparison that nobody makes must not look as if it had been made.
     if (options[name] !== undefined && options[name] !== false) {

@@ -130,7 +130,10 @@ export function buildProgram(execute: Execute): Command {
       .option("--basis <text>", "legal basis")
       .option("--actor <id>", "who ordered it"),
   );
-  const importing = program.command("import").description("import a foreign history").usage("git [DIR] --into LEDGER");
+  const importing = program
+    .command("import")
+    .description("import a git history: one event for each commit")
+    .usage("git [DIR] --into LEDGER");
   keyOptions(
     add(
       importing,

@@ -171,12 +171,13 @@ async function inclusionOf(
   return (await proveInclusion(index, size, parts.edge.tileReader(parts.storage))).map(encodeHex);
 }
 
+/** What begins otherwise than an export is not taken for one. */
 async function* jsonLines(
   parts: ExportParts,
   filter: QueryFilter,
   head: { readonly checkpoint: string; readonly origin: string },
 ): AsyncGenerator<string> {
-  yield `{"checkpoint":${JSON.stringify(head.checkpoint)},"format":"tallystick/view/v1","origin":${JSON.stringify(head.origin)},"entries":[`;
+  yield `{"format":"tallystick/view/v1","checkpoint":${JSON.stringify(head.checkpoint)},"origin":${JSON.stringify(head.origin)},"entries":[`;
   let separator = "\n";
   for await (const entry of new Query(parts.query, filter)) {
     yield `${separator}${JSON.stringify(entry)}`;

@@ -91,7 +91,9 @@ function planOf(positionals: readonly string[], options: AppendCommandOptions): 
     const given = EVENT_OPTIONS.find((name) => options[name] !== undefined);
     if (given !== undefined)
       throw new UsageError(`--jsonl takes whole events: --${dashed(given)} says something about one`);
-    const [location = ""] = ledgerAnd(positionals);
+    const [location = "", action] = ledgerAnd(positionals);
+    if (action !== undefined)
+      throw new UsageError(`--jsonl takes whole events: the ACTION ${action} says something about one`);
     return { location, action: null, source: options.jsonl, mayCreate };
   }
   if (positionals.length === 0 && isPiped)

@@ -3,6 +3,7 @@ import type { LedgerEntry } from "../../ledger/stored-event.ts";
 import { type Context, indexIn, ledgerAnd, withLedger } from "../context.ts";
 import { erasedText } from "../entry-text.ts";
 import { EXIT, type ExitCode } from "../exit-codes.ts";
+import { UsageError } from "../failure.ts";
 import { safeJson, safeText } from "../terminal-text.ts";
 
 interface ShowOptions {
@@ -12,6 +13,8 @@ interface ShowOptions {
 /** Shows one entry whole, by index or by the id of its event. */
 export async function run(context: Context, positionals: readonly string[], options: ShowOptions): Promise<ExitCode> {
   const { id } = options;
+  if (id !== undefined && positionals.length > 1)
+    throw new UsageError(`expected INDEX or --id, not both: got ${positionals[1]} and --id ${id}`);
   const [location = "", index = ""] = ledgerAnd(positionals, id === undefined ? ["INDEX"] : []);
   return withLedger(context, location, { mode: "read" }, async (ledger) => {
     const entry = id === undefined ? await ledger.read(indexIn(ledger, index)) : await ledger.findById(id);
