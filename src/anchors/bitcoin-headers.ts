@@ -3,7 +3,8 @@ import { type BitcoinHeader, parseBitcoinHeader, parseBitcoinHeaders } from "../
 import { decodeHex, decodeUtf8 } from "../core/encoding.ts";
 import { isTallystickError, MalformedError, UnavailableError } from "../core/errors.ts";
 import type { BitcoinHeaderSource } from "../ledger/header-source.ts";
-import { checkedAddress, exchange, type HttpLimits, printable, TIMEOUT_MS_DEFAULT } from "./http.ts";
+import { exchange, type HttpLimits, printable } from "../ledger/http-exchange.ts";
+import { checkedAddress, TIMEOUT_MS_DEFAULT } from "./service-address.ts";
 
 interface NetworkOptions {
   readonly url: string;

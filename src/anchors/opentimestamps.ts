@@ -11,8 +11,9 @@ import {
 import { bytesEqual, encodeHex } from "../core/encoding.ts";
 import { isTallystickError } from "../core/errors.ts";
 import type { Anchor, AnchorAnswer } from "../ledger/anchor.ts";
+import { exchange, type HttpLimits, printable } from "../ledger/http-exchange.ts";
 import { type Random, systemRandom } from "../ledger/random.ts";
-import { checkedAddress, exchange, type HttpLimits, printable, TIMEOUT_MS_DEFAULT } from "./http.ts";
+import { checkedAddress, TIMEOUT_MS_DEFAULT } from "./service-address.ts";
 
 export interface OpenTimestampsAnchorOptions {
   /** Submission addresses of calendars, all asked at the same time. */

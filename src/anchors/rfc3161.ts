@@ -9,8 +9,9 @@ import {
 import { bytesEqual } from "../core/encoding.ts";
 import { isTallystickError, VerificationError } from "../core/errors.ts";
 import type { Anchor, AnchorAnswer } from "../ledger/anchor.ts";
+import { exchange, printable } from "../ledger/http-exchange.ts";
 import { type Random, systemRandom } from "../ledger/random.ts";
-import { checkedAddress, exchange, printable, TIMEOUT_MS_DEFAULT } from "./http.ts";
+import { checkedAddress, TIMEOUT_MS_DEFAULT } from "./service-address.ts";
 
 export interface Rfc3161AnchorOptions {
   readonly url: string;

@@ -2,6 +2,7 @@ import { decodeUtf8, encodeBase64, encodeHex, encodeUtf8, parseDecimal } from ".
 import { isTallystickError } from "../core/errors.ts";
 import { sha256 } from "../core/hash.ts";
 import { NOTE_BYTES_MAX } from "../core/limits.ts";
+import { exchange } from "../ledger/http-exchange.ts";
 import type { Witness, WitnessAnswer } from "../ledger/witness.ts";
 
 export interface HttpWitnessOptions {
@@ -27,31 +28,12 @@ const REASON_CHARACTERS_MAX = 200;
  */
 export function httpWitness(options: HttpWitnessOptions): Witness {
   const { name, vkey, url, timeoutMs = 5_000 } = options;
-  const call = options.fetch ?? fetch;
   const base = url.replace(/\/+$/, "");
   const monitoring = (options.monitoringUrl ?? url).replace(/\/+$/, "");
   if (!/^https?:$/.test(new URL(base).protocol))
     throw new TypeError(`httpWitness: expected an http or https URL, got ${url}`);
 
-  async function request(
-    target: string,
-    init: RequestInit,
-    signal: AbortSignal | undefined,
-    bytesMax: number,
-  ): Promise<{ readonly status: number; readonly type: string; readonly body: Uint8Array } | string> {
-    signal?.throwIfAborted();
-    const timeout = AbortSignal.timeout(timeoutMs);
-    const both = signal === undefined ? timeout : AbortSignal.any([signal, timeout]);
-    try {
-      const response = await call(target, { ...init, redirect: "error", signal: both });
-      const body = await readBounded(response, bytesMax);
-      if (body === null) return `the answer is larger than ${bytesMax} bytes`;
-      return { status: response.status, type: response.headers.get("content-type") ?? "", body };
-    } catch (error) {
-      signal?.throwIfAborted();
-      return timeout.aborted ? `no answer within ${timeoutMs} ms` : `not reachable: ${reasonOf(error)}`;
-    }
-  }
+  const limits = { timeoutMs, fetch: options.fetch ?? fetch };
 
   return {
     name,
@@ -59,11 +41,11 @@ export function httpWitness(options: HttpWitnessOptions): Witness {
 
     async addCheckpoint({ oldSize, proof, note }, signal): Promise<WitnessAnswer> {
       const body = `old ${oldSize}\n${proof.map((hash) => `${encodeBase64(hash)}\n`).join("")}\n${note}`;
-      const answer = await request(
+      const answer = await exchange(
         `${base}/add-checkpoint`,
         { method: "POST", body, headers: { "content-type": "text/plain; charset=utf-8" } },
+        { ...limits, answerBytesMax: ANSWER_BYTES_MAX },
         signal,
-        ANSWER_BYTES_MAX,
       );
       return typeof answer === "string"
         ? { kind: "unavailable", reason: answer }
@@ -71,11 +53,11 @@ export function httpWitness(options: HttpWitnessOptions): Witness {
     },
 
     async latest(origin, signal) {
-      const answer = await request(
+      const answer = await exchange(
         `${monitoring}/${encodeHex(sha256(encodeUtf8(origin)))}/checkpoint`,
         { method: "GET" },
+        { ...limits, answerBytesMax: NOTE_BYTES_MAX },
         signal,
-        NOTE_BYTES_MAX,
       );
       if (typeof answer === "string") return undefined;
       if (answer.status === 404) return null;
@@ -93,7 +75,7 @@ function answerOf(status: number, type: string, body: Uint8Array): WitnessAnswer
       return { kind: "unavailable", reason: "status 200 without signature lines" };
     return { kind: "cosigned", lines: lines.map((line) => `${line}\n`) };
   }
-  if (status === 409 && /^text\/x\.tlog\.size(?:;|$)/.test(type) && text.endsWith("\n")) {
+  if (status === 409 && type === "text/x.tlog.size" && text.endsWith("\n")) {
     try {
       return { kind: "conflict", size: parseDecimal(text.slice(0, -1), "malformed-proof") };
     } catch (error) {
@@ -107,18 +89,6 @@ function answerOf(status: number, type: string, body: Uint8Array): WitnessAnswer
   return { kind: "unavailable", reason: `status ${status}` };
 }
 
-async function readBounded(response: Response, bytesMax: number): Promise<Uint8Array | null> {
-  const chunks: Uint8Array[] = [];
-  let size = 0;
-  for await (const chunk of (response.body ?? []) as AsyncIterable<Uint8Array>) {
-    size += chunk.length;
-    // Leaving the loop cancels the body.
-    if (size > bytesMax) return null;
-    chunks.push(chunk);
-  }
-  return Buffer.concat(chunks);
-}
-
 function textOf(bytes: Uint8Array): string | undefined {
   try {
     return decodeUtf8(bytes, "malformed-note");
@@ -126,9 +96,4 @@ function textOf(bytes: Uint8Array): string | undefined {
     if (!isTallystickError(error)) throw error;
     return undefined;
   }
-}
-
-function reasonOf(error: unknown): string {
-  const cause = error instanceof Error && error.cause instanceof Error ? error.cause : error;
-  return cause instanceof Error ? cause.message.slice(0, REASON_CHARACTERS_MAX) : "unknown";
 }

@@ -1,3 +1,4 @@
+import { collectBytes } from "../../core/collect-bytes.ts";
 import { MalformedError, type TallystickError, UnavailableError } from "../../core/errors.ts";
 import { BUNDLE_BYTES_MAX } from "../../core/published-tiles.ts";
 import { type ArchiveReader, assertArchivePath } from "../../ledger/archive.ts";
@@ -33,7 +34,7 @@ export function httpArchive(location: string | URL, options: HttpArchiveOptions 
     const both = signal === undefined ? timeout : AbortSignal.any([signal, timeout]);
     try {
       const response = await call(url, { headers: { ...headers }, redirect: "manual", signal: both });
-      if (response.status === 200) return await readBounded(response, url, bytesMax);
+      if (response.status === 200) return await bodyOf(response, url, bytesMax);
       await response.body?.cancel();
       if (response.status === 404 || response.status === 410) return undefined;
       if (PASSING.has(response.status)) return `status ${response.status}`;
@@ -77,19 +78,12 @@ function baseOf(location: string | URL): string {
   return url.href.replace(/\/+$/, "");
 }
 
-async function readBounded(response: Response, url: string, bytesMax: number): Promise<Uint8Array> {
-  const chunks: Uint8Array[] = [];
-  let size = 0;
-  for await (const chunk of (response.body ?? []) as AsyncIterable<Uint8Array>) {
-    size += chunk.length;
-    // Leaving the loop cancels the body.
-    if (size > bytesMax)
-      throw new MalformedError("malformed-tile", `${url}: expected at most ${bytesMax} bytes, got more`, {
-        details: { url },
-      });
-    chunks.push(chunk);
-  }
-  return new Uint8Array(Buffer.concat(chunks));
+async function bodyOf(response: Response, url: string, bytesMax: number): Promise<Uint8Array> {
+  const body = await collectBytes((response.body ?? []) as AsyncIterable<Uint8Array>, bytesMax);
+  if (body !== null) return body;
+  throw new MalformedError("malformed-tile", `${url}: expected at most ${bytesMax} bytes, got more`, {
+    details: { url },
+  });
 }
 
 function failed(url: string, problem: string, details: Readonly<Record<string, unknown>>): UnavailableError {

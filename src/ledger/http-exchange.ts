@@ -1,4 +1,6 @@
-/** One bounded HTTP exchange, as every client of this folder makes it: no redirects, a time limit, a size limit. */
+import { collectBytes } from "../core/collect-bytes.ts";
+
+/** One bounded HTTP exchange, as every client of a service makes it: no redirects, a time limit, a size limit. */
 export interface HttpLimits {
   readonly timeoutMs: number;
   readonly answerBytesMax: number;
@@ -13,8 +15,6 @@ export interface HttpAnswer {
 }
 
 const REASON_CHARACTERS_MAX = 160;
-/** Of an RFC 3161 authority or a calendar: both answer within a second or so. */
-export const TIMEOUT_MS_DEFAULT = 5_000;
 
 /**
  * The answer, or in words why there is none. Throws only when `signal` aborts. A redirect is an error: it would lead to an
@@ -31,7 +31,7 @@ export async function exchange(
   const both = signal === undefined ? timeout : AbortSignal.any([signal, timeout]);
   try {
     const response = await call(url, { ...init, redirect: "error", signal: both });
-    const body = await readBounded(response, answerBytesMax);
+    const body = await collectBytes(piecesOf(response), answerBytesMax);
     if (body === null) return `the answer is larger than ${answerBytesMax} bytes`;
     const type = (response.headers.get("content-type") ?? "").split(";")[0]!.trim().toLowerCase();
     return { status: response.status, type, body };
@@ -41,16 +41,10 @@ export async function exchange(
   }
 }
 
-async function readBounded(response: Response, bytesMax: number): Promise<Uint8Array | null> {
-  const chunks: Uint8Array[] = [];
-  let size = 0;
-  for await (const chunk of (response.body ?? []) as AsyncIterable<Uint8Array>) {
-    size += chunk.length;
-    // Leaving the loop cancels the body.
-    if (size > bytesMax) return null;
-    chunks.push(chunk);
-  }
-  return Uint8Array.from(Buffer.concat(chunks));
+/** The body of an answer, piece by piece. */
+function piecesOf(response: Response): AsyncIterable<Uint8Array> | Iterable<Uint8Array> {
+  // Fetch of Node gives a body that can be iterated.
+  return (response.body as AsyncIterable<Uint8Array> | null) ?? [];
 }
 
 function messageOf(error: unknown): string {
@@ -64,15 +58,4 @@ export function printable(text: string): string {
     .replaceAll(/[^\x20-\x7e]+/g, " ")
     .trim()
     .slice(0, REASON_CHARACTERS_MAX);
-}
-
-/** An http or https address without credentials, fragment and trailing slash; `TypeError` otherwise. */
-export function checkedAddress(url: string, name: string): string {
-  const parsed = URL.canParse(url) ? new URL(url) : null;
-  if (parsed === null || !/^https?:$/.test(parsed.protocol))
-    throw new TypeError(`${name}: expected an http or https address, got ${url}`);
-  if (parsed.username !== "" || parsed.password !== "" || parsed.hash !== "") {
-    throw new TypeError(`${name}: expected an address without credentials and fragment`);
-  }
-  return url.replace(/\/+$/, "");
 }
