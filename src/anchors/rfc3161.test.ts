@@ -3,15 +3,8 @@ import { afterEach, describe, expect, it } from "vitest";
 import { issue, makeResponse, makeToken } from "../../test/anchors/authority.ts";
 import { type Loopback, serve } from "../../test/anchors/loopback.ts";
 import { parseCertificate } from "../core/anchor-proof/certificate.ts";
-import {
-  DER_BOOLEAN,
-  DER_INTEGER,
-  DER_SEQUENCE,
-  derFields,
-  readDerElement,
-  readDerUnsigned,
-} from "../core/anchor-proof/der.ts";
 import { verifyTimestamp } from "../core/anchor-proof/rfc3161.ts";
+import { DER_BOOLEAN, DER_INTEGER, DER_SEQUENCE, derFields, readDerElement, readDerUnsigned } from "../core/der.ts";
 import type { AnchorAnswer } from "../ledger/anchor.ts";
 import { seededRandom } from "../ledger/seeded-random.ts";
 import { rfc3161Anchor } from "./rfc3161.ts";

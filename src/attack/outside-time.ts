@@ -1,5 +1,6 @@
 import type { BitcoinHeader } from "../core/anchor-proof/bitcoin.ts";
 import { type Certificate, parseCertificate } from "../core/anchor-proof/certificate.ts";
+import { formatOtsFile, type OtsTimestamp } from "../core/anchor-proof/opentimestamps.ts";
 import {
   DER_BIT_STRING,
   DER_BOOLEAN,
@@ -11,8 +12,7 @@ import {
   writeDer,
   writeDerOid,
   writeDerUnsigned,
-} from "../core/anchor-proof/der.ts";
-import { formatOtsFile, type OtsTimestamp } from "../core/anchor-proof/opentimestamps.ts";
+} from "../core/der.ts";
 import { encodeUtf8 } from "../core/encoding.ts";
 import { hashBytes, sha256 } from "../core/hash.ts";
 import { formatVerifierKey, parseVerifierKey, spkiOfVerifierKey } from "../core/note.ts";

@@ -11,7 +11,7 @@ import {
   writeDer,
   writeDerOid,
   writeDerUnsigned,
-} from "../../src/core/anchor-proof/der.ts";
+} from "../../src/core/der.ts";
 import { encodeUtf8 } from "../../src/core/encoding.ts";
 
 /** A certificate authority and a time-stamping authority for tests, able to make every kind of bad token. */

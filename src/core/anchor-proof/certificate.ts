@@ -1,6 +1,3 @@
-import { bytesEqual, decodeBase64, decodeUtf8, encodeHex } from "../encoding.ts";
-import { isTallystickError, MalformedError, PolicyError } from "../errors.ts";
-import { sha256Hex } from "../hash.ts";
 import {
   DER_BIT_STRING,
   DER_BOOLEAN,
@@ -22,7 +19,10 @@ import {
   readDerNumber,
   readDerOid,
   readDerTime,
-} from "./der.ts";
+} from "../der.ts";
+import { bytesEqual, decodeBase64, decodeUtf8, encodeHex } from "../encoding.ts";
+import { isTallystickError, MalformedError, PolicyError } from "../errors.ts";
+import { sha256Hex } from "../hash.ts";
 import {
   isSameAlgorithm,
   readSignatureAlgorithm,

@@ -13,10 +13,10 @@ import {
   type TokenOptions,
   timeStampingUsage,
 } from "../../../test/anchors/authority.ts";
+import { DER_OCTET_STRING, writeDer, writeDerUnsigned } from "../der.ts";
 import { encodeUtf8 } from "../encoding.ts";
 import { isTallystickError } from "../errors.ts";
 import { type Certificate, parseCertificate, parseCertificateFile } from "./certificate.ts";
-import { DER_OCTET_STRING, writeDer, writeDerUnsigned } from "./der.ts";
 import {
   formatTimestampRequest,
   parseTimestampResponse,

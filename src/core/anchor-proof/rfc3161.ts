@@ -1,8 +1,4 @@
 import { sha1 } from "@noble/hashes/legacy.js";
-import { bytesEqual, concatBytes, decodeUtf8, encodeHex } from "../encoding.ts";
-import { isTallystickError, MalformedError, PolicyError, VerificationError } from "../errors.ts";
-import { TIME_SKEW_SECONDS_MAX } from "../limits.ts";
-import { buildChain, type Certificate, describeName, objectionToSigner, parseCertificate } from "./certificate.ts";
 import {
   DER_BIT_STRING,
   DER_BOOLEAN,
@@ -27,7 +23,11 @@ import {
   writeDer,
   writeDerOid,
   writeDerUnsigned,
-} from "./der.ts";
+} from "../der.ts";
+import { bytesEqual, concatBytes, decodeUtf8, encodeHex } from "../encoding.ts";
+import { isTallystickError, MalformedError, PolicyError, VerificationError } from "../errors.ts";
+import { TIME_SKEW_SECONDS_MAX } from "../limits.ts";
+import { buildChain, type Certificate, describeName, objectionToSigner, parseCertificate } from "./certificate.ts";
 import { HASH_FUNCTIONS, type SignatureHash } from "./rsa.ts";
 import {
   readHashAlgorithm,

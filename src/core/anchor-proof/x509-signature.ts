@@ -1,8 +1,4 @@
 import { p256, p384 } from "@noble/curves/nist.js";
-import { bytesEqual, concatBytes, decodeHex } from "../encoding.ts";
-import { isTallystickError, MalformedError } from "../errors.ts";
-import { algorithmOfSpki, CURVE_ORDER, integerOf, parseSpki } from "../signature/public-key.ts";
-import { verifySignature } from "../signature/table.ts";
 import {
   DER_INTEGER,
   DER_NULL,
@@ -14,8 +10,13 @@ import {
   readDerNumber,
   readDerOid,
   readDerUnsigned,
-} from "./der.ts";
-import { HASH_FUNCTIONS, type SignatureHash, verifyRsaPkcs1, verifyRsaPss } from "./rsa.ts";
+} from "../der.ts";
+import { bytesEqual, concatBytes, decodeHex } from "../encoding.ts";
+import { isTallystickError, MalformedError } from "../errors.ts";
+import { algorithmOfSpki, CURVE_ORDER, integerOf, parseSpki } from "../signature/public-key.ts";
+import { verifyRsaPss } from "../signature/rsa-pss.ts";
+import { verifySignature } from "../signature/table.ts";
+import { HASH_FUNCTIONS, type SignatureHash, verifyRsaPkcs1 } from "./rsa.ts";
 
 /** How a token or certificate is signed: one row for each AlgorithmIdentifier that is understood. */
 export type SignatureScheme =
@@ -123,7 +124,9 @@ export async function verifyX509Signature(
     if (algorithm === "rsa-pss") {
       const { rsa } = parseSpki(algorithm, spki);
       if (scheme.kind === "rsa-pkcs1") return verifyRsaPkcs1(rsa!, scheme.hash, message, signature);
-      return scheme.kind === "rsa-pss" && verifyRsaPss(rsa!, scheme, message, signature);
+      if (scheme.kind !== "rsa-pss") return false;
+      const { hash, saltBytes } = scheme;
+      return verifyRsaPss(rsa!, { digest: HASH_FUNCTIONS[hash], saltBytes }, message, signature);
     }
     if (algorithm === "ed25519")
       return scheme.kind === "ed25519" && (await verifySignature(algorithm, spki, message, signature));

@@ -3,11 +3,14 @@ import { p256, p384 } from "@noble/curves/nist.js";
 import { secp256k1 } from "@noble/curves/secp256k1.js";
 import { ml_dsa44, ml_dsa65, ml_dsa87 } from "@noble/post-quantum/ml-dsa.js";
 import { bytesEqual, concatBytes } from "../encoding.ts";
-import { hashBytes } from "../hash.ts";
+import { hashBytes, sha256 } from "../hash.ts";
 import { type Algorithm, ED25519_ORDER, integerOfLittleEndian, type PublicKey } from "./public-key.ts";
 import { verifyRsaPss } from "./rsa-pss.ts";
 
 type Check = (key: PublicKey, message: Uint8Array, signature: Uint8Array) => boolean | Promise<boolean>;
+
+/** Source: spec/keys.md. */
+const RSA_PSS = { digest: sha256, saltBytes: 32 };
 
 // The rows of table.ts have refused high s already; noble hashes the message itself (SHA-256, P-384: SHA-384).
 const CHECKS: Readonly<Record<Algorithm, Check>> = {
@@ -15,7 +18,7 @@ const CHECKS: Readonly<Record<Algorithm, Check>> = {
   "ecdsa-p256": (key, message, signature) => p256.verify(signature, message, key.raw),
   "ecdsa-p384": (key, message, signature) => p384.verify(signature, message, key.raw),
   "ecdsa-secp256k1": (key, message, signature) => secp256k1.verify(signature, message, key.raw),
-  "rsa-pss": (key, message, signature) => verifyRsaPss(key.rsa!, message, signature),
+  "rsa-pss": (key, message, signature) => verifyRsaPss(key.rsa!, RSA_PSS, message, signature),
   "ml-dsa-44": (key, message, signature) => ml_dsa44.verify(signature, message, key.raw),
   "ml-dsa-65": (key, message, signature) => ml_dsa65.verify(signature, message, key.raw),
   "ml-dsa-87": (key, message, signature) => ml_dsa87.verify(signature, message, key.raw),

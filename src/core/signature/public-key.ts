@@ -1,3 +1,4 @@
+import { DER_BIT_STRING, DER_SEQUENCE, writeDer, writeDerUnsigned } from "../der.ts";
 import { concatBytes, decodeHex, encodeHex } from "../encoding.ts";
 import { MalformedError } from "../errors.ts";
 
@@ -269,18 +270,11 @@ function parseRsaSpki(spki: Uint8Array): PublicKey {
 
 /** DER SubjectPublicKeyInfo (rsaEncryption) of an RSA key; the numbers are not checked. */
 export function formatRsaSpki(modulus: bigint, exponent: bigint): Uint8Array {
-  const key = derElement(0x30, concatBytes(derInteger(modulus), derInteger(exponent)));
-  return derElement(0x30, concatBytes(RSA_ALGORITHM, derElement(0x03, concatBytes(Uint8Array.of(0), key))));
+  const key = writeDer(DER_SEQUENCE, writeDerUnsigned(integerBytes(modulus)), writeDerUnsigned(integerBytes(exponent)));
+  return writeDer(DER_SEQUENCE, RSA_ALGORITHM, writeDer(DER_BIT_STRING, Uint8Array.of(0), key));
 }
 
-function derInteger(value: bigint): Uint8Array {
+function integerBytes(value: bigint): Uint8Array {
   const hex = value.toString(16);
-  const bytes = decodeHex(hex.length % 2 === 0 ? hex : `0${hex}`, { code: "malformed-key" });
-  return derElement(0x02, bytes[0]! >= 0x80 ? concatBytes(Uint8Array.of(0), bytes) : bytes);
-}
-
-function derElement(tag: number, content: Uint8Array): Uint8Array {
-  const n = content.length;
-  const length = n < 0x80 ? [n] : n < 0x100 ? [0x81, n] : [0x82, n >> 8, n & 0xff];
-  return concatBytes(Uint8Array.of(tag, ...length), content);
+  return decodeHex(hex.length % 2 === 0 ? hex : `0${hex}`, { code: "malformed-key" });
 }

@@ -1,8 +1,8 @@
-import { concatBytes, encodeHex } from "../encoding.ts";
-import { MalformedError } from "../errors.ts";
+import { concatBytes, encodeHex } from "./encoding.ts";
+import { MalformedError } from "./errors.ts";
 
 /**
- * Strict DER (X.690) for certificates and time-stamp tokens. Elements are read level by level: how deep a reader goes is
+ * Strict DER (X.690) for certificates, time-stamp tokens and key files. Elements are read level by level: how deep a reader goes is
  * fixed by the structure that it expects, never by the input. Bytes are attacker-controlled and errors never show them.
  */
 export interface DerElement {
