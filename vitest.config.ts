@@ -15,6 +15,7 @@ export default defineConfig({
     // Not a measure of speed: it ends what hangs, on a machine however busy.
     testTimeout: 120_000,
     hookTimeout: 120_000,
+    expect: { poll: { timeout: 60_000 } },
     maxWorkers: Math.max(2, availableParallelism()),
     projects: [
       {

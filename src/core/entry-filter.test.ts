@@ -124,9 +124,8 @@ describe("a filter that is proved", () => {
   it("visits each part of a deep value once", () => {
     let deep: JsonValue = 1;
     for (let i = 0; i < 60; i++) deep = { "a": deep, "a.a": 0, "a.a.a": 0 };
-    const started = performance.now();
+    // Each way through it by itself would take longer than any time limit.
     expect(pathLeadsTo(`payload${".a".repeat(500)}`, 2)({ payload: deep })).toBe(false);
-    expect(performance.now() - started).toBeLessThan(1_000);
   });
 
   it.each([[null], [[]], [{}], [{ text: "a" }], [{ action: "" }], [{ from: 1 }], [{ where: { "a.": 1 } }]] as const)(

@@ -146,7 +146,7 @@ describe("a storage that fails at any call", () => {
     ["fail-before", ["storage-io"]],
     ["fail-persisted", ["outcome-unknown"]],
     ["run-twice", []],
-  ])("%s: what was acknowledged is there, and nothing twice", { timeout: 60_000 }, async (fault, codes) => {
+  ])("%s: what was acknowledged is there, and nothing twice", async (fault, codes) => {
     const calls = await countCalls();
     let injected = 0;
     for (const [operation, count] of calls) {

@@ -53,7 +53,7 @@ const anchor = (...args: string[]): Promise<string> =>
   ok("anchor", "audit.db", "--tsa", tsa.url, "--tsa-root", tsa.rootFile, "--calendar", calendar.url, ...args);
 
 describe("anchor", () => {
-  it("records a proof of each, once", { timeout: 60_000 }, async (context) => {
+  it("records a proof of each, once", async (context) => {
     await setUp(context);
     const stdout = await anchor();
     expect(stdout).toMatch(
@@ -225,7 +225,7 @@ describe("verify", () => {
     expect(await verify("--at", "5")).toMatchObject({ code: 2, stderr: expect.stringMatching(/expected --at/) });
   });
 
-  it("takes headers from a file, and names those that are none", { timeout: 60_000 }, async (context) => {
+  it("takes headers from a file, and names those that are none", async (context) => {
     await setUp(context);
     await anchor();
     calendar.confirm(840_000, 1_770_000_000);

@@ -119,7 +119,7 @@ describe("every bit of a small ledger", () => {
     ["a disclosure", "disclosures", "disclosure", "idx = 3", 3],
     ["the note of a checkpoint", "checkpoints", "note", "size = 8", undefined],
     ["a cosigned note", "cosigned", "note", "size = 8", undefined],
-  ])("%s", { timeout: 60_000 }, async (_, table, column, where, index) => {
+  ])("%s", async (_, table, column, where, index) => {
     const options = index === undefined ? {} : { index };
     const { count, unnoticed } = await flips(small, { table, column, where, text: true }, options);
     expect(unnoticed).toEqual([]);
@@ -144,7 +144,7 @@ describe("row 18: bit-rot in derived data", () => {
     rich = await buildRichLedger();
   });
 
-  it("a bit of each hash of a tile is named, and so is one of each byte of a filter", { timeout: 60_000 }, async () => {
+  it("a bit of each hash of a tile is named, and so is one of each byte of a filter", async () => {
     const held = hold(rich.place.path, rich.policy);
     const tile = await flips(
       held,

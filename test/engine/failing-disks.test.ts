@@ -84,38 +84,34 @@ describe("a first use that fails", () => {
     ["an origin of chance", {}],
     ["an origin of the operator's choice", { origin: ORIGIN }],
     ["a given key", { origin: ORIGIN, signer: LOG_KEY }],
-  ])(
-    "at whatever call of the driver, with %s, says so and works the next time",
-    { timeout: 60_000 },
-    async (_, options) => {
-      let calls = 0;
-      await use(newPlace(), {
-        ...options,
-        driver: failing(({ number }) => {
-          calls = number;
-          return undefined;
-        }),
-      });
-      const codes = new Set<string>();
-      for (let at = 1; at <= calls; at++) {
-        const place = newPlace();
-        const faulty = failing(({ number }) => (number === at ? "SQLITE_FULL" : undefined));
-        const code = await codeOf(use(place, { ...options, driver: faulty }));
-        if (code !== undefined) codes.add(code);
-        // The same program, started again.
-        await use(place, options);
-        const report = await verify(place.path, { state: place.state, driver });
-        expect(report.findings).toEqual([]);
-        expect(report).toMatchObject({ ok: true, conclusive: true });
-        expect(report.size).toBeLessThanOrEqual(3);
-        rmSync(place.folder, { recursive: true });
-      }
-      expect(calls).toBeGreaterThan(50);
-      // Where the lock store is what failed it says so; nothing else is possible.
-      for (const code of codes)
-        expect(["storage-full", "lock-store-unavailable", "lock-store-lost", "outcome-unknown"]).toContain(code);
-    },
-  );
+  ])("at whatever call of the driver, with %s, says so and works the next time", async (_, options) => {
+    let calls = 0;
+    await use(newPlace(), {
+      ...options,
+      driver: failing(({ number }) => {
+        calls = number;
+        return undefined;
+      }),
+    });
+    const codes = new Set<string>();
+    for (let at = 1; at <= calls; at++) {
+      const place = newPlace();
+      const faulty = failing(({ number }) => (number === at ? "SQLITE_FULL" : undefined));
+      const code = await codeOf(use(place, { ...options, driver: faulty }));
+      if (code !== undefined) codes.add(code);
+      // The same program, started again.
+      await use(place, options);
+      const report = await verify(place.path, { state: place.state, driver });
+      expect(report.findings).toEqual([]);
+      expect(report).toMatchObject({ ok: true, conclusive: true });
+      expect(report.size).toBeLessThanOrEqual(3);
+      rmSync(place.folder, { recursive: true });
+    }
+    expect(calls).toBeGreaterThan(50);
+    // Where the lock store is what failed it says so; nothing else is possible.
+    for (const code of codes)
+      expect(["storage-full", "lock-store-unavailable", "lock-store-lost", "outcome-unknown"]).toContain(code);
+  });
 });
 
 describe("a disk that fills up or fails later", () => {
@@ -396,7 +392,7 @@ describe("files that are no ledger, or one no more", () => {
     },
   );
 
-  it("a file cut off at any length is an error or a finding, and stays as it is", { timeout: 60_000 }, async () => {
+  it("a file cut off at any length is an error or a finding, and stays as it is", async () => {
     const { size } = statSync(world.place.path);
     const lengths = [1, 15, 16, 99, 100, 112, 511, 512, 4_095, 4_096, 4_097, size >>> 1, size - 4_096, size - 1];
     for (const length of [...lengths, ...Array.from({ length: 20 }, (_, i) => Math.floor((size * (i + 1)) / 21))]) {
@@ -409,7 +405,7 @@ describe("files that are no ledger, or one no more", () => {
     }
   });
 
-  it("random damage is an error, a finding, or outside of everything that is read", { timeout: 60_000 }, async () => {
+  it("random damage is an error, a finding, or outside of everything that is read", async () => {
     const random = seededRandom("damage");
     const pick = (count: number): number => {
       const [a, b, c] = random.fill(new Uint8Array(3)) as unknown as [number, number, number];

@@ -97,7 +97,7 @@ describe(`processes (seed ${SEED})`, () => {
     expect(outcomes.none + outcomes.made).toBe(12);
   });
 
-  it("a sequencer that is stopped and wakes up later has not forked the ledger", { timeout: 60_000 }, async () => {
+  it("a sequencer that is stopped and wakes up later has not forked the ledger", async () => {
     const roll = dice("zombie");
     const place = newPlace();
     const zombie = startWriter(place, { seed: roll(2 ** 31), name: "zombie" });

@@ -53,7 +53,7 @@ describe("verification on worker threads", () => {
     await ledger.close();
   });
 
-  it("gives the same report as on one thread, of a ledger that is whole", { timeout: 60_000 }, () => {
+  it("gives the same report as on one thread, of a ledger that is whole", () => {
     const { inline, workers, tasks, parallel } = verifyBoth(place.path, { policy });
     expect(parallel).toBeGreaterThan(1);
     expect(tasks).toBe(4);

@@ -184,10 +184,9 @@ describe("verifyTimestamp", () => {
       }),
     );
     const signer = issue({ name: "Lost", issuer: middle });
-    const started = performance.now();
+    // By the number of checks and not by time, of which each takes some.
     const lost = makeToken({ digest, signer, certificates: [signer, ...loop, ...circle] });
     expect(await refusal(() => verify(lost))).toBe("untrusted-key: time-stamp certificate: no chain within 32 checks");
-    expect(performance.now() - started).toBeLessThan(2_000);
   });
 
   const other = issue({ name: "Other" });
