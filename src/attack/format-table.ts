@@ -153,7 +153,7 @@ function legendLines(
   return [...marks, ...star, "", ...named].map((line) => paint(DIM, line));
 }
 
-/** What to learn from it, in the numbers that were measured. */
+/** What to learn from it, in the numbers that were measured; nothing of attacks that are not in the table. */
 function lessons({ rows }: AttackTable): string[] {
   const by = (...attackers: string[]): AttackRow[] => rows.filter(({ attacker }) => attackers.includes(attacker));
   const noticed = (among: readonly AttackRow[], column: string): number =>
@@ -164,14 +164,33 @@ function lessons({ rows }: AttackTable): string[] {
   const operator = by("lock", "fork");
   const backups = by("backup");
   const dated = by("time");
-  return [
-    `Needs a key: of ${keyless.length} attacks that recompute every hash without the log key, the chain walk notices ${noticed(keyless, "chain")}, and hashing up to a head signed by a pinned key ${noticed(keyless, "head")}.`,
-    `Needs outside evidence: of ${keyed.length} attacks with the log key, verifying the ledger notices ${noticed(keyed, "verify")}. Against its own operator the boot check notices ${noticed(operator, "boot")} of ${operator.length}, a client's checkpoint ${noticed(operator, "checkpoint")}, a client's package ${noticed(operator, "package")}, a witness ${noticed(operator, "witness")}, a mirror ${noticed(operator, "mirror")}.`,
-    `Needs content in other hands: of ${plain.length} plain writes, a client's checkpoint notices ${noticed(plain, "checkpoint")}, and a package of that visit, which holds what the entries said, ${noticed(plain, "package")}.`,
-    `Needs a memory that is not restored with the rest: of ${backups.length} backups put back, the boot check notices ${noticed(backups, "boot")}, a client's package ${noticed(backups, "package")}, a witness ${noticed(backups, "witness")}, a mirror ${noticed(backups, "mirror")}.`,
-    `Needs time from outside: of ${dated.length} attacks on when, verifying the ledger notices ${noticed(dated, "verify")}, with a time stamp ${noticed(dated, "rfc3161")}, with a block ${noticed(dated, "opentimestamps")}. Of ${keyed.length} with the log key, whose holder has any history stamped anew, these notice ${noticed(keyed, "rfc3161")} and ${noticed(keyed, "opentimestamps")}: they prove when, never which.`,
-    "Seen by nothing here: an event that was false when it was logged, an event that was never logged, and whatever the operator changes before anybody outside holds a checkpoint or a receipt of it.",
+  const sentences: readonly (readonly [readonly AttackRow[], string])[] = [
+    [
+      keyless,
+      `Needs a key: of ${keyless.length} attacks that recompute every hash without the log key, the chain walk notices ${noticed(keyless, "chain")}, and hashing up to a head signed by a pinned key ${noticed(keyless, "head")}.`,
+    ],
+    [
+      keyed,
+      `Needs outside evidence: of ${keyed.length} attacks with the log key, verifying the ledger notices ${noticed(keyed, "verify")}. Against its own operator the boot check notices ${noticed(operator, "boot")} of ${operator.length}, a client's checkpoint ${noticed(operator, "checkpoint")}, a client's package ${noticed(operator, "package")}, a witness ${noticed(operator, "witness")}, a mirror ${noticed(operator, "mirror")}.`,
+    ],
+    [
+      plain,
+      `Needs content in other hands: of ${plain.length} plain writes, a client's checkpoint notices ${noticed(plain, "checkpoint")}, and a package of that visit, which holds what the entries said, ${noticed(plain, "package")}.`,
+    ],
+    [
+      backups,
+      `Needs a memory that is not restored with the rest: of ${backups.length} backups put back, the boot check notices ${noticed(backups, "boot")}, a client's package ${noticed(backups, "package")}, a witness ${noticed(backups, "witness")}, a mirror ${noticed(backups, "mirror")}.`,
+    ],
+    [
+      dated,
+      `Needs time from outside: of ${dated.length} attacks on when, verifying the ledger notices ${noticed(dated, "verify")}, with a time stamp ${noticed(dated, "rfc3161")}, with a block ${noticed(dated, "opentimestamps")}. Of ${keyed.length} with the log key, whose holder has any history stamped anew, these notice ${noticed(keyed, "rfc3161")} and ${noticed(keyed, "opentimestamps")}: they prove when, never which.`,
+    ],
+    [
+      rows,
+      "Seen by nothing here: an event that was false when it was logged, an event that was never logged, and whatever the operator changes before anybody outside holds a checkpoint or a receipt of it.",
+    ],
   ];
+  return sentences.filter(([asked]) => asked.length > 0).map(([, sentence]) => sentence);
 }
 
 /** Lines of at most `width` characters, broken at spaces; those after the first begin with `hanging`. */

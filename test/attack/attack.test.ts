@@ -385,6 +385,9 @@ describe("the attack table", () => {
       expect(names?.trim().split(/ +/)).toEqual([
         ...["walk", "head", "verify", "check", "3161", "stamp", "receipt", "head", "package", "witness", "mirror"],
       ]);
+      const part = formatAttackTable({ ...table, rows: table.rows.filter(({ attacker }) => attacker !== "time") });
+      expect(part).toContain("Needs a key: of 14 attacks");
+      expect(part).not.toContain("of 0 attacks");
       const narrow = formatAttackTable(table, { width: 99 });
       expect(narrow.split("\n")[2]?.trim()).toBe("1   2   3   4   5   6   7   8   9  10  11");
       expect(narrow).toMatch(/^11 mirror +a copy in other hands/m);
