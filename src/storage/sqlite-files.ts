@@ -19,8 +19,9 @@ export async function lookAt(driver: SqliteDriver, path: string): Promise<Found>
   if (size === 0) return "empty";
   if (fileSize(`${path}-shm`) !== undefined) return judge(path, readMarks(driver, path));
   const marks = readHeader(path);
+  const hasLog = (fileSize(`${path}-wal`) ?? 0) > 0;
   // Tables may still be in the write-ahead log alone: the process that made them died, or the two files were copied.
-  if (marks.schemaRows === 0 && (fileSize(`${path}-wal`) ?? 0) > 0) {
+  if (marks.schemaRows === 0 && hasLog) {
     const source = await copyOf(path);
     try {
       return judge(path, readMarks(driver, source.path));
@@ -28,7 +29,16 @@ export async function lookAt(driver: SqliteDriver, path: string): Promise<Found>
       await source.dispose();
     }
   }
-  return judge(path, marks);
+  const found = judge(path, marks);
+  if (found === "ledger" && !hasLog) assertWholePages(path, size, marks.pageBytes);
+  return found;
+}
+
+/** SQLite reads zeros where a page was cut off, and only a file that lacks whole pages is malformed to it. */
+function assertWholePages(path: string, size: number, pageBytes: number): void {
+  if (pageBytes > 0 && size % pageBytes === 0) return;
+  const message = `${path}: the file is cut off: it has ${size} bytes, which are no whole pages of ${pageBytes}`;
+  throw new UnavailableError("storage-corrupt", message, { details: { path, size, pageBytes } });
 }
 
 interface Marks {
@@ -77,7 +87,7 @@ const keptDescriptors = new Map<string, number>();
  * POSIX lock that this process holds on the file, also those of a connection elsewhere in the process. A database in WAL
  * mode without a `-shm` has no connection, so closing is safe; for one in another mode the descriptor is kept for good.
  */
-function readHeader(path: string): Marks {
+function readHeader(path: string): Marks & { readonly pageBytes: number } {
   const { dev, ino } = statSync(path, { bigint: true });
   const key = `${dev}:${ino}`;
   const bytes = new Uint8Array(112);
@@ -98,7 +108,9 @@ function readHeader(path: string): Marks {
   const view = new DataView(bytes.buffer);
   // Page 1 begins at byte 100: its type (13: leaf) and its number of cells, one for each row of sqlite_schema.
   const schemaRows = bytes[100] === 13 ? view.getUint16(103) : 1;
-  return { applicationId: view.getUint32(68), version: view.getUint32(60), schemaRows };
+  // 65,536 does not fit and is written as 1.
+  const pageBytes = view.getUint16(16) === 1 ? 65_536 : view.getUint16(16);
+  return { applicationId: view.getUint32(68), version: view.getUint32(60), schemaRows, pageBytes };
 }
 
 /**

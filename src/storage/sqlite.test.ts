@@ -308,6 +308,17 @@ describe("opening", () => {
     }
   });
 
+  it("answers storage-corrupt for a file that ends within a page, whatever stood there", async () => {
+    await createAtRest(300);
+    truncateSync(path, statSync(path).size - 1);
+    for (const options of [{}, { readOnly: true }]) {
+      await expect(open(options)).rejects.toMatchObject({
+        code: "storage-corrupt",
+        message: expect.stringContaining("the file is cut off"),
+      });
+    }
+  });
+
   it("answers storage-corrupt when a damaged page is read", async () => {
     await createAtRest(3_000);
     const bytes = readFileSync(path);
