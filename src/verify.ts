@@ -92,7 +92,7 @@ async function verifyFile(path: string, options: VerifyOptions): Promise<VerifyR
   if (kind === null && beginning.startsWith("SQLite format 3")) return null;
   if (kind === null)
     throw new MalformedError(
-      "unrecognised-file",
+      "not-a-ledger",
       `${path} is nothing that can be verified: no ledger, receipt, export, checkpoint or evidence package`,
     );
   for (const name of LEDGER_OPTIONS) {
