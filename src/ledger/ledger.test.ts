@@ -556,18 +556,22 @@ describe("query", () => {
 
   it("follows what is appended until it is aborted", async () => {
     await using test = await createTestLedger();
-    const abort = new AbortController();
-    const seen: number[] = [];
-    const following = (async () => {
-      for await (const entry of test.ledger.follow({ after: 0, signal: abort.signal })) {
+    const follow = async (after: number): Promise<number[]> => {
+      const abort = new AbortController();
+      const seen: number[] = [];
+      for await (const entry of test.ledger.follow({ after, signal: abort.signal })) {
         seen.push(entry.index);
-        if (seen.length === 4) abort.abort();
+        if (entry.index === 3) abort.abort();
       }
-    })();
+      return seen;
+    };
+    const following = [-1, 0, 2].map(follow);
     await test.ledger.append(login);
     await test.ledger.appendMany(events(2));
-    await following;
-    expect(seen).toEqual([0, 1, 2, 3]);
+    expect(await Promise.all(following)).toEqual([[0, 1, 2, 3], [1, 2, 3], [3]]);
+    for (const after of [-2, 0.5, Number.NaN]) {
+      await expect(test.ledger.follow({ after }).next()).rejects.toThrow(RangeError);
+    }
   });
 });
 

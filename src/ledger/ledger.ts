@@ -411,12 +411,18 @@ export class LedgerEngine {
     return new Query(this.queryParts(), filter);
   }
 
-  /** Entries with index ≥ `after` (default: from now on) as they become durable, from any process. Ends on abort. */
+  /**
+   * Entries behind index `after`, the last one that was seen (−1 for all; default: from now on), as they become durable, from
+   * any process. Ends on abort. Error: `RangeError` for an `after` that is no index.
+   */
   async *follow(
     options: { readonly after?: number; readonly filter?: QueryFilter; readonly signal?: AbortSignal } = {},
   ): AsyncGenerator<LedgerEntry> {
+    const { after } = options;
+    if (after !== undefined && !(Number.isSafeInteger(after) && after >= -1))
+      throw new RangeError(`follow: expected the index of an entry, or -1, as after, got ${after}`);
     await this.refresh();
-    let next = options.after ?? this.size;
+    let next = after === undefined ? this.size : after + 1;
     while (!options.signal?.aborted) {
       await this.refresh();
       if (this.size > next) {

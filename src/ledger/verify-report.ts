@@ -260,6 +260,8 @@ function summaryOf(facts: SummaryFacts): string {
     return "consistent, but no checkpoint: nothing says whose ledger this is or how long it must be";
   if (facts.pin === "none")
     return "consistent with itself, but no key is pinned: anybody could have written it; give --policy";
-  if (facts.purges.length > 0) return `intact: ${counted(facts.size)}; erased bytes are still held back by a reader`;
+  if (facts.purges.length > 0) {
+    return `intact: ${counted(facts.size)}; erased bytes are still in the file, held back by a reader or a full disk`;
+  }
   return `intact: ${counted(facts.size)}`;
 }

@@ -37,7 +37,7 @@ export async function lookAt(driver: SqliteDriver, path: string): Promise<Found>
 /** SQLite reads zeros where a page was cut off, and only a file that lacks whole pages is malformed to it. */
 function assertWholePages(path: string, size: number, pageBytes: number): void {
   if (pageBytes > 0 && size % pageBytes === 0) return;
-  const message = `${path}: the file is cut off: it has ${size} bytes, which are no whole pages of ${pageBytes}`;
+  const message = `${path} is cut off: it has ${size} bytes, which is no whole number of pages of ${pageBytes}`;
   throw new UnavailableError("storage-corrupt", message, { details: { path, size, pageBytes } });
 }
 

@@ -314,7 +314,7 @@ describe("opening", () => {
     for (const options of [{}, { readOnly: true }]) {
       await expect(open(options)).rejects.toMatchObject({
         code: "storage-corrupt",
-        message: expect.stringContaining("the file is cut off"),
+        message: expect.stringContaining("audit.db is cut off: it has "),
       });
     }
   });

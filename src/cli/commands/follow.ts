@@ -24,7 +24,7 @@ export async function run(
     const following = {
       filter: filterOf(narrowing),
       signal: AbortSignal.any([signal, gone.signal]),
-      ...(first === undefined ? {} : { after: first }),
+      ...(first === undefined ? {} : { after: first - 1 }),
     };
     if (first === undefined) out.note(`following ${ledger.origin} from entry ${ledger.size} on; end with Ctrl-C`);
     const indexWidth = String(ledger.size).length;
