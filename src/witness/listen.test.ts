@@ -109,7 +109,7 @@ describe("hostile clients", () => {
     const url = await listen(echo(), { requestTimeoutMs: 200 });
     const started = performance.now();
     expect(await raw(url, bytes)).toMatch(/^HTTP\/1.1 408 |^$/);
-    expect(performance.now() - started).toBeLessThan(5_000);
+    expect(performance.now() - started).toBeLessThan(9_000);
   });
 
   it("are told to come back when too many ask at once", async () => {

@@ -174,8 +174,8 @@ describe(`${PROCESSES} processes on one file`, () => {
       for (const [i, index] of indexes.entries()) expect(entries[index]?.body).toBe(`${id}/${i}`);
     }
     await storage.close();
-    // Nobody waited for a lock inside SQLite: the bound is far above its 5 ms, for eight processes share the machine.
-    for (const { longest } of results) expect(longest).toBeLessThan(2_000);
+    // Nobody waited for a lock inside SQLite, where the driver would wait for 5 s; eight processes share the machine.
+    for (const { longest } of results) expect(longest).toBeLessThan(4_500);
   });
 
   it("some read, opening anew each time, while others append: nobody is blocked or sees a gap", async () => {

@@ -108,13 +108,11 @@ describe("two of three witnesses", () => {
     if (middle === undefined) throw new Error("expected a witness");
     middle.fault = fault;
     const before = middle.hits;
-    const started = performance.now();
     await appendAndVerify();
-    const elapsedMs = performance.now() - started;
     middle.fault = "none";
     expect(middle.hits).toBeGreaterThan(before);
-    // Three commands of less than a second each on an idle machine: none waited for the slow one.
-    expect(elapsedMs).toBeLessThan(9_000);
+    // Who waits for the slow one waits until its patience ends, after 5 s, however fast the machine.
+    expect(middle.longestWaitMs).toBeLessThan(4_900);
   });
 
   it("are needed: with one, appends are durable, and nothing is called witnessed", async () => {

@@ -64,7 +64,7 @@ describe("witness serve", () => {
       signal: null,
       stderr: expect.stringContaining("stopped"),
     });
-    expect(performance.now() - started).toBeLessThan(4_000);
+    expect(performance.now() - started).toBeLessThan(30_000);
     agent.destroy();
     await w.start();
     expect(await w.stop("SIGINT")).toMatchObject({ code: 0 });

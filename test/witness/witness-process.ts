@@ -111,6 +111,8 @@ export class Middle {
   url = "";
   /** Requests that were answered with the fault. */
   hits = 0;
+  /** What the most patient client waited for an answer that was slow. */
+  longestWaitMs = 0;
   private readonly target: () => string;
   private readonly server: Server;
 
@@ -124,7 +126,11 @@ export class Middle {
         if (fault !== "none") this.hits += 1;
         if (fault === "slow") {
           const timer = setTimeout(() => void this.pass(request.url ?? "", Buffer.concat(chunks), response), SLOW_MS);
-          response.on("close", () => clearTimeout(timer));
+          const asked = performance.now();
+          response.on("close", () => {
+            clearTimeout(timer);
+            this.longestWaitMs = Math.max(this.longestWaitMs, performance.now() - asked);
+          });
           return;
         }
         const lie = fault === "none" || request.method === "GET" ? undefined : LIES[fault];

@@ -157,7 +157,7 @@ describe("archive over HTTP", () => {
         code: "storage-io",
         message: `${url}/checkpoint: no answer within 80 ms`,
       });
-      expect(performance.now() - started).toBeLessThan(5_000);
+      expect(performance.now() - started).toBeLessThan(30_000);
       expect(requests).toHaveLength(2);
     }
   });
