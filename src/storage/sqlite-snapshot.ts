@@ -99,8 +99,9 @@ const MISFIT =
   "(typeof(entry) <> 'text' OR typeof(body) NOT IN ('text', 'null') OR typeof(salts) NOT IN ('blob', 'null'))";
 /** A row as it should be, and small enough for a page of such rows; the usual type comes first, because it ends the question. */
 const ORDINARY = `typeof(entry) = 'text' AND (typeof(body) = 'text' OR body IS NULL) AND (typeof(salts) = 'blob' OR salts IS NULL) AND ${SIZE} <= ${PAGE_BYTES / PAGE_ROWS}`;
-/** `length,length,length,` of a row, an empty number for NULL, and then its bytes. */
+/** `index,length,length,length,` of a row, an empty number for NULL, and then its bytes. */
 const PACKED = [
+  "idx || ','",
   ...COLUMNS.map((column) => `ifnull(octet_length(${column}), '') || ','`),
   ...COLUMNS.map((column) => `ifnull(${column}, '')`),
 ].join(" || ");
@@ -108,7 +109,8 @@ const PACKED = [
 /**
  * Reads a page of ordinary rows as one blob: creating a JavaScript value for every column costs more than everything else (measured:
  * 350,000 rows a second with a blob a column, 1,600,000 so). In a UTF-8 database neither joining TEXT and BLOB nor a cast between
- * them changes a byte, whether it is valid UTF-8 or not. A page in which a row is missing or not ordinary is read row by row.
+ * them changes a byte, whether it is valid UTF-8 or not. A page in which a row is missing or not ordinary is read row by row, and so
+ * is one of which the rows do not stand in order, as in a file that was edited: look-ups would not find them.
  */
 function rawPageReader(db: SqliteDatabase): (first: number, end: number) => RawPage {
   const seek = db.prepare(SEEK);
@@ -164,7 +166,10 @@ function rawOf(
   };
 }
 
-/** Cuts a page into the values of `count` rows from `first` on; undefined if it is not exactly as long as its lengths say. */
+/**
+ * Cuts a page into the values of `count` rows from `first` on; undefined if it holds other rows, or is not exactly as long as its
+ * lengths say.
+ */
 function unpack(
   page: Uint8Array,
   first: number,
@@ -175,7 +180,7 @@ function unpack(
   const rows: RawEntry[] = [];
   let at = 0;
   /** The number before the next comma; -1 where none stands there. */
-  const readLength = (): number => {
+  const readNumber = (): number => {
     let length = page[at] === COMMA ? -1 : 0;
     for (; at < size && page[at] !== COMMA; at++) length = length * 10 + page[at]! - 0x30;
     at += 1;
@@ -187,7 +192,8 @@ function unpack(
     return at > size ? null : new Uint8Array(buffer, byteOffset + at - length, length);
   };
   for (let index = first; index < first + count; index++) {
-    const [entry, body, salts] = [readLength(), readLength(), readLength()];
+    if (readNumber() !== index) return undefined;
+    const [entry, body, salts] = [readNumber(), readNumber(), readNumber()];
     rows.push({
       index,
       entry: take(entry),

@@ -1090,6 +1090,23 @@ describe("raw entries", () => {
     expect(rows[4]?.salts).toEqual(entryOf(4).salts);
   });
 
+  it("come as they stand in a file that was edited, which keeps look-ups from finding them", async () => {
+    await createAtRest(600);
+    const bytes = readFileSync(path);
+    // A header of five bytes stands between the index, of two here, and the entry.
+    const indexAt = (index: number): number => bytes.indexOf(entryOf(index).entry) - 7;
+    const varint = (index: number): number[] => [0x80 | (index >>> 7), index & 0x7f];
+    const places = [indexAt(300), indexAt(301)] as const;
+    expect(places.map((at) => [...bytes.subarray(at, at + 2)])).toEqual([varint(300), varint(301)]);
+    bytes.set(varint(301), places[0]);
+    bytes.set(varint(300), places[1]);
+    writeFileSync(path, bytes);
+    const storage = await open({ readOnly: true });
+    expect(await storage.readEntries(300, 301)).toEqual([]);
+    const rows = await readAllRaw(storage, 0, 600);
+    expect(rows.slice(299, 303).map(({ index }) => index)).toEqual([299, 301, 300, 302]);
+  });
+
   it("leave out what is missing, and do not walk through a gap row by row", async () => {
     await createAtRest(600);
     tamper("DELETE FROM entries WHERE idx BETWEEN 100 AND 598", { guards: "drop" });
