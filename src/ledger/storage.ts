@@ -160,6 +160,8 @@ export interface StorageSnapshot {
   readonly head: StorageHead;
   /** Raw entries of `first ≤ index < end`, ascending, in pages; rows that are missing are simply absent. */
   readRaw(first: number, end: number): Iterable<readonly RawEntry[]> | AsyncIterable<readonly RawEntry[]>;
+  /** Entries of `first ≤ index < end` that reading in order gives and looking one up does not: the store's own tree is damaged. */
+  unreachable(first: number, end: number): Promise<readonly number[]> | readonly number[];
   /** Smallest stored index that is not below `index`, or undefined: rows may lie far beyond a gap. */
   seek(index: number): Promise<number | undefined> | number | undefined;
   /** Stored full tile, or undefined. */

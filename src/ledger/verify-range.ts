@@ -41,6 +41,7 @@ export async function verifyRange(snapshot: StorageSnapshot, task: RangeTask): P
   const verifier = new EntryVerifier(task);
   const derived = new DerivedChecks(snapshot, verifier, task);
   const pause = timeSlices();
+  reportUnreachable(verifier, await snapshot.unreachable(task.first, task.end));
   for await (const page of snapshot.readRaw(task.first, task.end)) {
     for (const row of page) {
       const facts = verifier.add(row);
@@ -56,6 +57,18 @@ export async function verifyRange(snapshot: StorageSnapshot, task: RangeTask): P
   }
   const result = await verifier.finish();
   return { ...result, tileRoots: derived.tileRoots, tiles: derived.tiles, filters: derived.filters };
+}
+
+/** One finding for a run, as for entries that are not stored at all: readers are told that these are not. */
+function reportUnreachable(verifier: EntryVerifier, indexes: readonly number[]): void {
+  const ascending = [...indexes].sort((a, b) => a - b);
+  ascending.forEach((first, i) => {
+    if (ascending[i - 1] === first - 1) return;
+    let last = first;
+    for (let k = i + 1; ascending[k] === last + 1; k++) last += 1;
+    const which = first === last ? `entry ${first} is` : `entries ${first} to ${last} are`;
+    verifier.report("entry-missing", first, `${which} stored where no look-up finds them`);
+  });
 }
 
 /** Compares stored tiles, filters and ids with what the entries themselves give. */

@@ -335,6 +335,7 @@ function openSnapshot(tables: Tables, closed: () => void): StorageSnapshot {
       }
     },
     seek: (index) => (index < tables.entries.length ? index : undefined),
+    unreachable: () => [],
     readTile: (level, index) => tables.tiles.get(`${level}/${index}`)?.slice(),
     readFilter: (block) => tables.filters.get(block)?.slice(),
     readId: (id) => tables.ids.get(id),

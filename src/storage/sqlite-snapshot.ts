@@ -13,6 +13,14 @@ const PAGE_ROWS = 128;
 const PAGE_BYTES = 8 * 1024 * 1024;
 
 /**
+ * Reading in order passes from row to row; looking up goes by the keys above them, which may lead elsewhere. Backwards, because
+ * SQLite takes the way from a row to the next one without those keys.
+ */
+const UNREACHABLE =
+  "SELECT e.idx FROM entries e WHERE e.idx >= ? AND e.idx < ? " +
+  "AND NOT EXISTS (SELECT 1 FROM entries same WHERE same.idx = e.idx) ORDER BY e.idx DESC";
+
+/**
  * A stable view on a connection of its own, which it owns: a read transaction is open until `close`. Text is read as the
  * bytes that are stored. `closed` runs once the connection is gone.
  */
@@ -29,6 +37,7 @@ export function openSnapshot(
   const idRow = lazyStatement(db, "SELECT idx FROM ids WHERE digest = ?");
   const anchor = lazyStatement(db, "SELECT note, proof FROM anchors WHERE idx = ?");
   const seek = lazyStatement(db, SEEK);
+  const unreachable = lazyStatement(db, UNREACHABLE);
   let readPage: ((first: number, end: number) => RawPage) | undefined;
   let open = true;
   const guarded = <T>(read: () => T): T => {
@@ -53,6 +62,8 @@ export function openSnapshot(
     },
     seek: (index) => guarded(() => (seek().get(index) as { readonly idx: number | null }).idx ?? undefined),
     readTile: (level, index) => guarded(() => bytesOf(tile().get(tileKey(level, index)), "hashes")),
+    unreachable: (first, end) =>
+      guarded(() => (unreachable().all(first, end) as { readonly idx: number }[]).map(({ idx }) => idx)),
     readFilter: (block) => guarded(() => bytesOf(filter().get(block), "bits")),
     readId: (id) => guarded(() => (idRow().get(digestOf(id)) as { readonly idx: number } | undefined)?.idx),
     readAnchor: (index) => guarded(() => rawAnchor(anchor, index)),

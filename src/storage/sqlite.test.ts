@@ -19,7 +19,15 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import Database from "better-sqlite3";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import type { Batch, CommitReads, LedgerStorage, RawEntry, SideTables, StoredEntry } from "../ledger/storage.ts";
+import type {
+  Batch,
+  CommitReads,
+  LedgerStorage,
+  RawEntry,
+  SideTables,
+  StorageSnapshot,
+  StoredEntry,
+} from "../ledger/storage.ts";
 import { simulatedClock } from "../testing/simulated-clock.ts";
 import { storageSuite } from "../testing/storage-suite.ts";
 import { openSqliteStorage, type SqliteStorageOptions } from "./sqlite.ts";
@@ -1107,6 +1115,26 @@ describe("raw entries", () => {
     expect(rows.slice(299, 303).map(({ index }) => index)).toEqual([299, 301, 300, 302]);
   });
 
+  it("are named where a key above them was edited, which keeps look-ups from finding them", async () => {
+    await createAtRest(600);
+    const snapshotOf = async (): Promise<StorageSnapshot> => (await open({ readOnly: true })).snapshot();
+    const whole = await snapshotOf();
+    expect(await whole.unreachable(0, 600)).toEqual([]);
+    await whole.close();
+    const bytes = readFileSync(path);
+    const { at, key } = keyAbove(bytes, 300);
+    // The rows under the last three indexes of that page are looked for on the next one.
+    bytes.set([0x80 | ((key - 3) >>> 7), (key - 3) & 0x7f], at);
+    writeFileSync(path, bytes);
+    const edited = await snapshotOf();
+    expect(await edited.unreachable(0, 600)).toEqual([key, key - 1, key - 2]);
+    expect(await edited.unreachable(key, 600)).toEqual([key]);
+    await edited.close();
+    const storage = await open({ readOnly: true });
+    expect(await storage.readEntries(key, key + 1)).toEqual([]);
+    expect(await readAllRaw(storage, 0, 600)).toHaveLength(600);
+  });
+
   it("leave out what is missing, and do not walk through a gap row by row", async () => {
     await createAtRest(600);
     tamper("DELETE FROM entries WHERE idx BETWEEN 100 AND 598", { guards: "drop" });
@@ -1246,3 +1274,16 @@ describe("leftovers of a crash", () => {
     expect((await (await create(2)).head()).size).toBe(2);
   });
 });
+
+/** The first key above `index` in the root of the entries, an inner page, and where its two bytes stand. */
+function keyAbove(bytes: Buffer, index: number): { readonly at: number; readonly key: number } {
+  const page = 4_096;
+  expect(bytes[page]).toBe(5);
+  for (let cell = 0; cell < bytes.readUInt16BE(page + 3); cell++) {
+    const at = page + bytes.readUInt16BE(page + 12 + 2 * cell) + 4;
+    const [high = 0, low = 0] = bytes.subarray(at, at + 2);
+    const key = high < 0x80 ? high : (high & 0x7f) * 128 + low;
+    if (key > index) return { at, key };
+  }
+  throw new Error(`no key above ${index}`);
+}

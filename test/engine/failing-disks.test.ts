@@ -405,6 +405,30 @@ describe("files that are no ledger, or one no more", () => {
     }
   });
 
+  it("an edited key above the entries, which hides some of them from look-ups, is a finding", async () => {
+    const place = copyPlace(world.place);
+    const bytes = readFileSync(place.path);
+    // The root of the entries is the second page, an inner one: its first key stands behind the number of the page below it.
+    const page = 4_096;
+    expect(bytes[page]).toBe(5);
+    const at = page + bytes.readUInt16BE(page + 12) + 4;
+    const key = bytes[at] as number;
+    expect(key).toBeGreaterThan(2);
+    expect(key).toBeLessThan(0x80);
+    bytes[at] = key - 2;
+    writeFileSync(place.path, bytes);
+    const { exit, report } = await verifyAt(place.path, { policy });
+    expect(exit).toBe(1);
+    expect(report.findings).toContainEqual(
+      expect.objectContaining({
+        code: "entry-missing",
+        index: key - 1,
+        message: `entries ${key - 1} to ${key} are stored where no look-up finds them`,
+      }),
+    );
+    rmSync(place.folder, { recursive: true });
+  });
+
   it("random damage is an error, a finding, or outside of everything that is read", async () => {
     const random = seededRandom("damage");
     const pick = (count: number): number => {
