@@ -1,3 +1,4 @@
+import { subscribe, unsubscribe } from "node:diagnostics_channel";
 import { describe, expect, it } from "vitest";
 import { parseCheckpoint } from "../core/checkpoint.ts";
 import { isTallystickError, UnavailableError } from "../core/errors.ts";
@@ -393,5 +394,36 @@ describe("an erasure whose bytes cannot be removed now", () => {
     await ledger.append(event(0));
     await ledger.erase(1, { reason: "request" });
     await expect(ledger.close()).resolves.toBeUndefined();
+  });
+});
+
+describe("the append channel", () => {
+  it("tells of an append only once it is durable", async () => {
+    const { storage, lockStore } = await newWorld();
+    let failing = false;
+    const commit: LedgerStorage["commit"] = storage.commit.bind(storage);
+    storage.commit = async (reads, plan) => {
+      if (!failing) return commit(reads, plan);
+      await commit(reads, (view) => {
+        plan(view);
+        return undefined;
+      });
+      throw new UnavailableError("storage-io", "the disk said no");
+    };
+    const heard: unknown[] = [];
+    const listen = (message: unknown): void => void heard.push(message);
+    subscribe("tallystick:append", listen);
+    try {
+      const ledger = await start(storage, lockStore);
+      failing = true;
+      await expect(ledger.append(event(1))).rejects.toMatchObject({ code: "storage-io" });
+      expect(heard).toEqual([]);
+      failing = false;
+      await ledger.append(event(1));
+      expect(heard).toMatchObject([{ index: 1 }]);
+      await ledger.close();
+    } finally {
+      unsubscribe("tallystick:append", listen);
+    }
   });
 });
