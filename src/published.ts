@@ -46,7 +46,8 @@ export async function verifyPublishedAt(
   const note = await reader.get(CHECKPOINT_PATH, { bytesMax: NOTE_BYTES_MAX, signal: options.signal });
   if (note === undefined) throw nothingAt(reader.location, recalled);
   const origin = recalled?.origin ?? originOf(note);
-  const kept = origin === null ? undefined : state?.readPolicy(origin);
+  // What is kept is only asked where nothing was given: a damaged one then stands in nobody's way.
+  const policy = options.policy ?? (origin === null ? undefined : state?.readPolicy(origin));
   const lastSeen = origin === null ? undefined : state?.lastSeen(origin);
   const held: HeldNote[] = [];
   if (lastSeen !== undefined) held.push({ source: "lastSeen", note: lastSeen });
@@ -55,7 +56,7 @@ export async function verifyPublishedAt(
     note,
     (path, bytesMax) => reader.get(path, { bytesMax, signal: options.signal }),
     {
-      policy: options.policy ?? kept,
+      policy,
       pin: options.policy === undefined ? "state" : "policy",
       held,
       findingsMax: options.findingsMax,

@@ -195,8 +195,8 @@ async function verifyDatabase(path: string, options: VerifyOptions, state: State
     const held = known ?? (origin === null ? {} : await heldOf(origin));
     const snapshot = await storage.snapshot();
     try {
-      const kept = origin === null ? undefined : state?.readPolicy(origin);
-      const { policy = kept, remember, ...rest } = options;
+      // What is kept is only asked where nothing was given: a damaged one then stands in nobody's way.
+      const { policy = origin === null ? undefined : state?.readPolicy(origin), remember, ...rest } = options;
       const report = await verifyLedger(snapshot, {
         ...rest,
         policy,

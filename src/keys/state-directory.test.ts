@@ -14,6 +14,10 @@ import { join } from "node:path";
 import fc from "fast-check";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { sha256Hex } from "../core/hash.ts";
+import { parseVerifierKey } from "../core/note.ts";
+import { formatPolicy } from "../core/policy.ts";
+import { vkeyOf } from "../ledger/genesis.ts";
+import { logSignerFromSeed } from "./local-signer.ts";
 import { openState, type State } from "./state-directory.ts";
 import { stateDirectoryOf } from "./state-location.ts";
 
@@ -21,6 +25,11 @@ const ORIGIN = "tallystick.local/audit.db/0123456789abcdef";
 const ROOT_A = `${"A".repeat(43)}=`;
 const ROOT_B = `${"B".repeat(42)}A=`;
 const GENESIS = "ab".repeat(32);
+const policyOf = (origin: string, seed = 1): string =>
+  formatPolicy({
+    logKeys: [parseVerifierKey(vkeyOf(origin, logSignerFromSeed("ed25519", new Uint8Array(32).fill(seed))))],
+    genesis: GENESIS,
+  });
 const note = (size: number, { origin = ORIGIN, root = ROOT_A, extra = "" } = {}): string =>
   `${origin}\n${size}\n${root}\n\n— ${origin} AAAA\n${extra}`;
 
@@ -118,13 +127,38 @@ describe("state directory", () => {
     );
   });
 
+  it("says which file holds a damaged policy, or another ledger's, and which ways out there are", () => {
+    const policy = policyOf(ORIGIN);
+    state.writePolicy(ORIGIN, policy);
+    expect(state.readPolicy(ORIGIN)).toBe(policy);
+    const file = join(state.dir, "ledgers", sha256Hex(ORIGIN), "policy");
+    for (const [text, what, details] of [
+      ["lag x\n", 'policy line 1: unknown line "lag"', { line: 1, file }],
+      ["", "policy: expected a log line", { file }],
+      [policyOf("example.com/other"), "it is of example.com/other", { file, found: "example.com/other" }],
+    ] as const) {
+      writeFileSync(file, text);
+      expect(() => state.readPolicy(ORIGIN), what).toThrow(
+        expect.objectContaining({
+          code: "malformed-policy",
+          message: expect.stringContaining(`the pinned policy ${file} is damaged (${what}), so`),
+          details: expect.objectContaining(details),
+        }),
+      );
+      expect(() => state.readPolicy(ORIGIN)).toThrow(/a copy that you trust in its place.*`tallystick state import`/);
+      // A backup of it would look like one, and be none.
+      expect(() => state.export()).toThrow(file);
+      expect(readFileSync(file, "utf8")).toBe(text);
+    }
+  });
+
   it("keeps any two origins apart, whatever characters they hold", () => {
     const origin = fc.string({ unit: "binary", minLength: 1, maxLength: 40 });
     fc.assert(
       fc.property(fc.uniqueArray(origin, { minLength: 2, maxLength: 4 }), (origins) => {
         const fresh = openState({ dir: mkdtempSync(join(folder, "odd-")) });
-        for (const [i, name] of origins.entries()) fresh.writePolicy(name, `policy ${i}`);
-        for (const [i, name] of origins.entries()) expect(fresh.readPolicy(name)).toBe(`policy ${i}`);
+        for (const [i, name] of origins.entries()) fresh.writeKey(name, `key ${i}`);
+        for (const [i, name] of origins.entries()) expect(fresh.readKey(name)).toBe(`key ${i}`);
         expect(fresh.listOrigins()).toEqual([...origins].sort());
       }),
       { seed: 20_261_120, numRuns: 10 },
@@ -292,7 +326,7 @@ describe("state export and import", () => {
     other = openState({ dir: join(folder, "other") });
     state.writeKey(ORIGIN, "PEM\n");
     state.writeKey(ORIGIN, "PEM 2\n", "next");
-    state.writePolicy(ORIGIN, "log x\n");
+    state.writePolicy(ORIGIN, policyOf(ORIGIN));
     state.rememberCheckpoint(ORIGIN, note(5));
     state.writeVerification(ORIGIN, verification);
     state.rememberPath("/a.db", { origin: ORIGIN, genesis: GENESIS, size: 5 });
@@ -328,7 +362,7 @@ describe("state export and import", () => {
 
   it("never overwrites a newer record, a key or a policy", () => {
     other.writeKey(ORIGIN, "ANOTHER\n");
-    other.writePolicy(ORIGIN, "log y\n");
+    other.writePolicy(ORIGIN, policyOf(ORIGIN, 2));
     other.rememberCheckpoint(ORIGIN, note(6));
     other.writeVerification(ORIGIN, { ...verification, time: "2026-11-21T10:00:00.000Z" });
     other.rememberPath("/a.db", { origin: "other", genesis: GENESIS, size: 1 });
@@ -401,6 +435,9 @@ describe("state export and import", () => {
         }),
       );
     }
+    const damaged = structuredClone(whole) as { ledgers: { policy: string }[] };
+    damaged.ledgers[0]!.policy = "log x\n";
+    expect(() => other.import(damaged)).toThrow('unexpected value at "/ledgers/0/policy"');
     const relative = structuredClone(whole) as { paths: { path: string }[] };
     relative.paths[0]!.path = "a.db";
     expect(() => other.import(relative)).toThrow(expect.objectContaining({ code: "malformed-export" }));

@@ -1,7 +1,14 @@
 import { accessSync, constants, statSync } from "node:fs";
 import { isAbsolute, join, resolve } from "node:path";
-import { ConflictError, MalformedError, UnavailableError, VerificationError } from "../core/errors.ts";
+import {
+  ConflictError,
+  isTallystickError,
+  MalformedError,
+  UnavailableError,
+  VerificationError,
+} from "../core/errors.ts";
 import { sha256Hex } from "../core/hash.ts";
+import { parsePolicy } from "../core/policy.ts";
 import type { ReaderState, VerificationRecord } from "../ledger/reader-state.ts";
 import {
   exportState,
@@ -66,6 +73,7 @@ export interface State extends ReaderState {
   /** A sentence when others than its owner may read the key file; not an error, because it cannot be undone. */
   keyWarning(origin: string, name?: string): string | undefined;
   writePolicy(origin: string, policy: string): void;
+  /** Text stored by `writePolicy`. `malformed-policy` (`details.file`) when it is no policy of this origin any more: what is pinned is then unknown. */
   readPolicy(origin: string): string | undefined;
   /**
    * Remembers a ledger at a place. A smaller size than known is ignored. `ledger-replaced` when another ledger (origin or
@@ -155,7 +163,13 @@ export function openState(location: StateLocation = {}): State {
         nameFolder(origin);
         writeText(ledgerFile(origin, "policy"), policy);
       }),
-    readPolicy: (origin) => guarded(() => readText(ledgerFile(origin, "policy"))),
+    readPolicy: (origin) =>
+      guarded(() => {
+        const file = ledgerFile(origin, "policy");
+        const text = readText(file);
+        if (text !== undefined) assertPolicyOf(origin, text, file);
+        return text;
+      }),
 
     rememberPath: (path, { origin, genesis, size, note = null }) =>
       guarded(() => {
@@ -255,6 +269,30 @@ function headOf(note: string): { readonly origin: string; readonly size: number;
     throw new MalformedError("malformed-checkpoint", "checkpoint: expected lines with origin, size and root");
   }
   return { origin, size: Number(size), root };
+}
+
+/**
+ * A damaged policy is neither passed over nor made anew from the ledger: whoever can spoil one byte here would else choose what is
+ * trusted. The ways out are in the message, the safest first.
+ */
+function assertPolicyOf(origin: string, text: string, file: string): void {
+  const damaged = (what: string, details: Readonly<Record<string, unknown>>, cause?: unknown): MalformedError => {
+    const message = [
+      `the pinned policy ${file} is damaged (${what}), so it is not known which keys of ${origin} to trust.`,
+      "Ways out: put a copy that you trust in its place, such as one that readers were handed;",
+      "move it away and run `tallystick state import` with a backup;",
+      "or, without any copy, move it away and hold what `tallystick policy LEDGER` then prints, which comes from the ledger itself, against the keys and the genesis that readers know: the next append pins that, and witnesses have to be added again",
+    ].join(" ");
+    return new MalformedError("malformed-policy", message, { cause, details: { ...details, file } });
+  };
+  let found: string;
+  try {
+    found = parsePolicy(text).origin;
+  } catch (cause) {
+    if (!isTallystickError(cause)) throw cause;
+    throw damaged(cause.message, cause.details ?? {}, cause);
+  }
+  if (found !== origin) throw damaged(`it is of ${found}`, { expected: origin, found });
 }
 
 function assertSameLedger(known: PathRecord, offered: PathRecord): void {

@@ -1,4 +1,5 @@
 import { isTallystickError, MalformedError } from "../core/errors.ts";
+import { parsePolicy } from "../core/policy.ts";
 import type { LockRecord } from "../ledger/lock-store.ts";
 import type { VerificationRecord } from "../ledger/reader-state.ts";
 import type { PathRecord, State } from "./state-directory.ts";
@@ -143,6 +144,16 @@ type Shape =
 const text: Shape = (value) => typeof value === "string" && value !== "";
 const hex: Shape = (value) => typeof value === "string" && /^(?:[0-9a-f]{32}|[0-9a-f]{64})$/.test(value);
 const size: Shape = (value) => Number.isSafeInteger(value) && (value as number) >= 0;
+const policyText: Shape = (value) => {
+  if (typeof value !== "string") return false;
+  try {
+    parsePolicy(value);
+    return true;
+  } catch (error) {
+    if (!isTallystickError(error)) throw error;
+    return false;
+  }
+};
 const place: Shape = (value) => typeof value === "string" && isPlace(value);
 
 const EXPORT_SHAPE: Shape = {
@@ -151,7 +162,7 @@ const EXPORT_SHAPE: Shape = {
       each: {
         members: {
           origin: text,
-          policy: { orNull: text },
+          policy: { orNull: policyText },
           lastSeen: { orNull: text },
           verification: { orNull: { members: { time: text } } },
           keys: { orNull: { eachNamed: text, names: KEY_NAME } },

@@ -61,6 +61,9 @@ export async function recoverLedger(parts: RecoverParts): Promise<Recovered> {
   if (reason === "") throw new TypeError("recover: expected a reason");
   const { state, genesisLeaf } = await loadState(storage);
   const { origin, commitmentHash } = state.genesis;
+  // Before anything is written: a policy that does not parse must not end a recovery half-way.
+  const keptText = parts.keptPolicy?.(origin);
+  const kept = keptText === undefined ? undefined : parsePolicy(keptText);
   const edge = await RightEdge.load(storage);
   const record = await lockStore.fetch(origin);
   const head = record?.note == null ? null : parseCheckpoint(parseNote(record.note).text);
@@ -138,9 +141,7 @@ export async function recoverLedger(parts: RecoverParts): Promise<Recovered> {
   const note = formatNote(text, [line]);
   await lockStore.replace(origin, record?.note ?? null, note);
   await storage.putCheckpoint({ size, note });
-  const kept = parts.keptPolicy?.(origin);
-  const base = kept === undefined ? undefined : parsePolicy(kept);
-  const policy = policyOf((await loadState(storage)).state, genesisLeaf, base);
+  const policy = policyOf((await loadState(storage)).state, genesisLeaf, kept);
   return { index, origin, genesis: genesisLeaf, policy, lost, checkpoint: trusted, seenIsLost };
 }
 

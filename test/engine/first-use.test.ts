@@ -349,6 +349,31 @@ describe("a lock store that is gone, or older than the ledger", () => {
   });
 });
 
+describe("the pinned policy damaged", () => {
+  it("refuses to open, verify and recover, naming the file; a policy that is given needs it not, and a trusted copy mends it", async () => {
+    const { place, origin, policy } = await firstUse();
+    const file = filesIn(place.state).find((each) => each.endsWith("/policy")) as string;
+    writeFileSync(file, policy.replace("log ", "lag "));
+    const refusal = { code: "malformed-policy", message: expect.stringContaining(file), details: { file, line: 1 } };
+    await expect(openAt(place)).rejects.toMatchObject(refusal);
+    await expect(openAt(place, { readOnly: true })).rejects.toMatchObject(refusal);
+    await expect(verifyHere(place)).rejects.toMatchObject(refusal);
+    // Nothing is appended before the policy that has to take up the new key was read.
+    const options = { state: place.state, signer: generateLogKey("ed25519"), reason: "key lost", driver };
+    await expect(recover(place.path, options)).rejects.toMatchObject(refusal);
+    const given = await verify(place.path, { policy, state: place.state, driver });
+    expect(judged(given)).toMatchObject({ exit: 0, found: [], report: { size: 4 } });
+
+    writeFileSync(file, policy);
+    expect(await verifyHere(place)).toMatchObject({ exit: 0, found: [] });
+    // Moved away: the next open for writing pins what the ledger says, and no other does.
+    rmSync(file);
+    expect(await verifyHere(place)).toMatchObject({ exit: 3, found: [], report: { pin: "none" } });
+    expect(await problemAt(place)).toBeNull();
+    expect(stateOf(place).readPolicy(origin)).toBe(policy);
+  });
+});
+
 describe("the whole state directory gone", () => {
   it("reads, verifies inconclusively, and appends nothing", async () => {
     const { place, policy } = await firstUse();
