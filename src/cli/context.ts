@@ -42,6 +42,7 @@ export function ledgerAnd(positionals: readonly string[], names: readonly string
   if (positionals.length === names.length && fromEnvironment !== "") return [fromEnvironment, ...positionals];
   if (names.length === 0) throw new UsageError("which ledger? Give its path, or set TALLYSTICK_LEDGER");
   const got = positionals.length === 0 ? "nothing" : JSON.stringify(positionals.join(" "));
+  if (fromEnvironment !== "") throw new UsageError(`expected ${names.join(" ")}, got ${got}`);
   throw new UsageError(
     `expected LEDGER ${names.join(" ")}, got ${got}; LEDGER may be left out only where TALLYSTICK_LEDGER is set`,
   );

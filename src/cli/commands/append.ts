@@ -1,13 +1,15 @@
 import { randomUUID } from "node:crypto";
+import { existsSync } from "node:fs";
 import { type JsonValue, parseJson } from "../../core/canonical-json.ts";
 import { isTallystickError, type TallystickError } from "../../core/errors.ts";
-import type { Event } from "../../core/event.ts";
+import { type Event, isAction } from "../../core/event.ts";
 import { EVENT_BYTES_MAX } from "../../core/limits.ts";
 import type { AuthorSigner } from "../../keys/index.ts";
 import type { AppendOptions } from "../../ledger/appender.ts";
 import type { LedgerEngine } from "../../ledger/ledger.ts";
 import type { Appended } from "../../ledger/placement.ts";
-import { type Context, ledgerAnd, withLedger } from "../context.ts";
+import { pathOf } from "../../open.ts";
+import { type Context, ledgerAnd, stateOf, withLedger } from "../context.ts";
 import { EXIT, type ExitCode } from "../exit-codes.ts";
 import { UsageError } from "../failure.ts";
 import { openInput, readInput } from "../files.ts";
@@ -50,7 +52,7 @@ export async function run(
   positionals: readonly string[],
   options: AppendCommandOptions,
 ): Promise<ExitCode> {
-  const plan = planOf(positionals, options);
+  const plan = planOf(context, positionals, options);
   const author =
     options.signerKey === undefined
       ? undefined
@@ -84,11 +86,11 @@ interface Plan {
   readonly mayCreate: boolean;
 }
 
-function planOf(positionals: readonly string[], options: AppendCommandOptions): Plan {
+function planOf(context: Context, positionals: readonly string[], options: AppendCommandOptions): Plan {
   const mayCreate = options.create !== false;
   const isPiped = process.stdin.isTTY !== true;
+  const given = EVENT_OPTIONS.find((name) => options[name] !== undefined);
   if (options.jsonl !== undefined) {
-    const given = EVENT_OPTIONS.find((name) => options[name] !== undefined);
     if (given !== undefined)
       throw new UsageError(`--jsonl takes whole events: --${dashed(given)} says something about one`);
     const [location = "", action] = ledgerAnd(positionals);
@@ -96,14 +98,28 @@ function planOf(positionals: readonly string[], options: AppendCommandOptions): 
       throw new UsageError(`--jsonl takes whole events: the ACTION ${action} says something about one`);
     return { location, action: null, source: options.jsonl, mayCreate };
   }
-  if (positionals.length === 0 && isPiped)
+  // Options of one event without its ACTION are a forgotten ACTION, not a stream that may be empty and succeed.
+  const isStream = isPiped && given === undefined;
+  if (positionals.length === 0 && isStream)
     return { location: ledgerAnd([])[0] ?? "", action: null, source: "-", mayCreate: false };
   // One argument alone is the ACTION where the environment names the ledger, else the LEDGER of a stream on stdin; that one
   // has to exist, as a forgotten argument must not make a ledger named after an action.
-  if (positionals.length === 1 && isPiped && (process.env.TALLYSTICK_LEDGER ?? "") === "")
-    return { location: positionals[0] ?? "", action: null, source: "-", mayCreate: false };
+  if (positionals.length === 1 && isStream && (process.env.TALLYSTICK_LEDGER ?? "") === "") {
+    const [word = ""] = positionals;
+    if (isAction(word) && isNoPlace(context, word))
+      throw new UsageError(
+        `no ledger was named: ${JSON.stringify(word)} alone is an ACTION, or a LEDGER for events from stdin, and there is no ledger ${word}; expected LEDGER ACTION, or an ACTION where TALLYSTICK_LEDGER is set`,
+      );
+    return { location: word, action: null, source: "-", mayCreate: false };
+  }
   const [location = "", action = ""] = ledgerAnd(positionals, ["ACTION"]);
   return { location, action, source: "-", mayCreate };
+}
+
+/** Whether nothing is there and nothing was: a ledger that is gone has an error of its own. */
+function isNoPlace(context: Context, word: string): boolean {
+  const path = pathOf(word);
+  return !existsSync(path) && stateOf(context).recallPath(path) === undefined;
 }
 
 function dashed(name: string): string {

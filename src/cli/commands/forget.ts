@@ -1,11 +1,14 @@
 import { pathOf } from "../../open.ts";
-import { type Context, ledgerAnd, stateOf } from "../context.ts";
+import { type Context, stateOf } from "../context.ts";
 import { EXIT, type ExitCode } from "../exit-codes.ts";
+import { UsageError } from "../failure.ts";
 import { safeText } from "../terminal-text.ts";
 
 /** Makes this machine forget which ledger stood at a path, so that another one may be made or accepted there. */
 export async function run(context: Context, positionals: readonly string[]): Promise<ExitCode> {
-  const [location = ""] = ledgerAnd(positionals);
+  const [location] = positionals;
+  // Nothing is forgotten by default: not the ledger that the environment names either.
+  if (location === undefined) throw new UsageError("missing PATH");
   const { out } = context;
   const path = pathOf(location);
   const state = stateOf(context);

@@ -2,8 +2,9 @@ import { isTallystickError } from "../../core/errors.ts";
 import type { Event } from "../../core/event.ts";
 import { gitHistory, inspectGitRepository, sampleEvents } from "../../importers/index.ts";
 import type { LedgerEngine } from "../../ledger/ledger.ts";
-import { type Context, ledgerAnd, withLedger } from "../context.ts";
+import { type Context, withLedger } from "../context.ts";
 import { EXIT, type ExitCode } from "../exit-codes.ts";
+import { UsageError } from "../failure.ts";
 import type { KeyOptions } from "../key-files.ts";
 import { count, counted, safeText } from "../terminal-text.ts";
 
@@ -31,7 +32,9 @@ export async function run(
   const directory = positionals[0] ?? ".";
   const { out, signal } = context;
   const how = { mode: "append", key: options.key, passphraseEnv: options.passphraseEnv } as const;
-  return withLedger(context, options.into ?? ledgerAnd([])[0] ?? "", how, async (ledger) => {
+  const location = options.into ?? process.env.TALLYSTICK_LEDGER ?? "";
+  if (location === "") throw new UsageError("into which ledger? Give --into LEDGER, or set TALLYSTICK_LEDGER");
+  return withLedger(context, location, how, async (ledger) => {
     const source = await sourceOf(context, ledger, directory);
     const progress = out.progress("importing");
     let appended = 0;
