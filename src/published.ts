@@ -30,7 +30,7 @@ function folderOf(location: string | URL): string {
 /**
  * Verifies a ledger that was published in a folder or behind a URL. Changes nothing but, with `remember`, the state directory. Errors:
  * `not-found` and `unrecognised-file` where no checkpoint is, `ledger-replaced` where this machine knows one there,
- * `malformed-policy`, `storage-*`; `TypeError` for options that only a ledger has.
+ * `malformed-policy`, `malformed-config` for an `expect` that is no checkpoint, `storage-*`; `TypeError` for options that only a ledger has.
  */
 export async function verifyPublishedAt(
   location: string | URL,

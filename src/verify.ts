@@ -33,7 +33,7 @@ export interface VerifyOptions extends Omit<VerifyLedgerOptions, "pin" | "lastSe
 /**
  * Verifies whatever an auditor may hold: a ledger, a receipt, an export, a checkpoint or an evidence package, told apart by content, or a ledger that was published in
  * a folder or behind a URL. Creates and changes nothing (but the state directory, with `remember`). Errors: `not-found`,
- * `ledger-replaced` (nothing, or another ledger, where this machine knows one), `unrecognised-file`, `not-a-ledger`, `newer-format`, `malformed-policy`, `storage-*`.
+ * `ledger-replaced` (nothing, or another ledger, where this machine knows one), `unrecognised-file`, `not-a-ledger`, `newer-format`, `malformed-policy`, `malformed-config` for an `expect` or `since` that is no checkpoint, `storage-*`.
  */
 export async function verify(file: string | URL, options: VerifyOptions = {}): Promise<VerifyReport> {
   const state = options.state === null ? null : openState(options.state === undefined ? {} : { dir: options.state });

@@ -74,12 +74,19 @@ export function pinOf({ pinned, allowSelfAsserted }: Trust): { readonly pin: Pin
   return { pin: pinned !== null ? "policy" : allowSelfAsserted ? "self-asserted" : "none", policy: pinned };
 }
 
-/** The checkpoint that a reader holds. Error: `malformed-config`. */
-export function heldOf(note: string | undefined): Checkpoint | null {
+/**
+ * The checkpoint that a reader hands in to compare with. What is none says nothing of the evidence, neither for nor against it: error
+ * `malformed-config` (`details.option`).
+ */
+export function heldOf(note: string | undefined, option: "expect" | "since" = "expect"): Checkpoint | null {
   if (note === undefined) return null;
   const held = headOfNote(note);
-  if (held === null) throw new MalformedError("malformed-config", "the checkpoint to compare with does not parse");
-  return held;
+  if (held !== null) return held;
+  throw new MalformedError(
+    "malformed-config",
+    `${option}: expected a checkpoint, a signed note of origin, size and root; what was given is none`,
+    { details: { option } },
+  );
 }
 
 /** An export after its first reading. */

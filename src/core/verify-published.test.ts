@@ -499,5 +499,10 @@ describe("checkpoints that the reader held", () => {
     ] as const;
     for (const [note, code] of cases)
       expect(codes((await verifyObjects(copyOf(archive), held(note))).findings)).toEqual([code]);
+    // One that the reader hands in, and that is none, says nothing of what is published.
+    await expect(verifyObjects(copyOf(archive), held("garbage", "expect"))).rejects.toMatchObject({
+      code: "malformed-config",
+      details: { option: "expect" },
+    });
   });
 });

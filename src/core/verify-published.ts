@@ -33,6 +33,7 @@ import {
 import type { Finding, FindingCode, Pin, Verdict, VerifyReport } from "./report.ts";
 import { bundlePath, tilePath, tileRoot } from "./tile.ts";
 import { type BodiesVerification, verifyBodies } from "./verify-bodies.ts";
+import { heldOf } from "./verify-export.ts";
 
 /** A checkpoint that the reader got before, from elsewhere or from an earlier look. */
 export interface HeldNote {
@@ -70,7 +71,8 @@ const SUSPECTS_MAX = 4_096;
 /**
  * Verifies a ledger that was published as tiles and entry bundles, without its events: every entry is hashed into the root that the
  * checkpoint signs, every tile compared with what its entries give, and links, indexes and times walked. Hostile bytes are
- * findings, never exceptions. Memory does not grow with the ledger. Errors: `malformed-policy`, those of `objects`.
+ * findings, never exceptions. Memory does not grow with the ledger. Errors: `malformed-policy`, `malformed-config` for an expected
+ * checkpoint that is none, those of `objects`.
  * Source: spec/verification.md.
  */
 export async function verifyPublished(
@@ -79,6 +81,7 @@ export async function verifyPublished(
   options: VerifyPublishedOptions = {},
 ): Promise<PublishedVerification> {
   const policy = options.policy === undefined ? null : parsePolicy(options.policy);
+  for (const { source, note: given } of options.held ?? []) if (source === "expect") heldOf(given);
   const pin: Pin = policy === null ? "none" : (options.pin ?? "policy");
   let signed: SignedNote;
   let head: Head;

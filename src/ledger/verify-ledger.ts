@@ -23,6 +23,7 @@ import {
 import type { Finding, FindingCode, Pin, VerifyReport } from "../core/report.ts";
 import { type TileReader, tileRoot } from "../core/tile.ts";
 import { EMPTY_TIMELINE, timelineOf, timeText } from "../core/timeline.ts";
+import { heldOf } from "../core/verify-export.ts";
 import { type CheckedCheckpoint, CheckpointTrust } from "./checkpoint-trust.ts";
 import { parseControlEntry } from "./control-log.ts";
 import { type BitcoinHeaderSource, PROOF_HEADERS_MAX, readHeaders } from "./header-source.ts";
@@ -67,8 +68,8 @@ export interface VerifyLedgerOptions {
 
 /**
  * Verifies a ledger from its stored bytes in constant memory and answers with six verdicts and every finding. It writes
- * nothing. Errors: `not-a-ledger` for an empty store, `malformed-policy`, and those of the store; everything that is wrong with
- * the ledger itself is a finding. Source: spec/verification.md.
+ * nothing. Errors: `not-a-ledger` for an empty store, `malformed-policy`, `malformed-config` for an `expect` or `since` that is no
+ * checkpoint, and those of the store; everything that is wrong with the ledger itself is a finding. Source: spec/verification.md.
  */
 export async function verifyLedger(snapshot: StorageSnapshot, options: VerifyLedgerOptions): Promise<VerifyReport> {
   return new LedgerVerification(snapshot, options).run();
@@ -91,6 +92,8 @@ class LedgerVerification {
     const { size } = this.snapshot.head;
     if (size === 0) throw new MalformedError("not-a-ledger", "there is nothing here: not even a genesis entry");
     const pinned = this.options.policy === undefined ? null : parsePolicy(this.options.policy);
+    heldOf(this.options.expect);
+    heldOf(this.options.since, "since");
     const side = await this.snapshot.sideTables();
     for (const anomaly of side.anomalies) this.report("schema-altered", anomaly);
     let controls = [...side.controls];

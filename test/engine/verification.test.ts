@@ -113,12 +113,11 @@ describe("what the answer rests on", () => {
     expect(other).toMatchObject({ exit: 1, codes: ["expected-root"] });
   });
 
-  it("a held checkpoint that is no note, of another ledger, or of another history: exit 1", async () => {
+  it("a held checkpoint of another ledger, of another history, or badly signed: exit 1", async () => {
     const place = copyPlace(world.place);
     const rows = rewriteRows(place.path, (old) => reforge(old, 12, (forgery) => ({ ...forgery, event: login(99) })));
     const foreign = await signAgain(place.path, rows);
     const cases: readonly (readonly [string, string])[] = [
-      ["garbage", "checkpoint-malformed"],
       [world.held.last.replaceAll(ORIGIN, "example.com/other"), "origin-mismatch"],
       [foreign, "expected-root"],
       [world.held.last.replace("\n41\n", "\n42\n"), "expected-beyond"],
@@ -130,6 +129,27 @@ describe("what the answer rests on", () => {
         expect(codes).toEqual([code]);
         expect(exit).toBe(1);
       }
+  });
+
+  it("what is handed in as a checkpoint and is none is no finding against the ledger; what this machine keeps as one is", async () => {
+    for (const option of ["expect", "since"] as const)
+      for (const note of [
+        "",
+        "garbage\n",
+        policy,
+        world.held.last.slice(0, -30),
+        world.held.last.split("\n\n")[0] ?? "",
+      ])
+        await expect(verifyAt(world.place.path, { policy, [option]: note })).rejects.toMatchObject({
+          code: "malformed-config",
+          message: `${option}: expected a checkpoint, a signed note of origin, size and root; what was given is none`,
+          details: { option },
+        });
+    for (const source of ["lastSeen", "lockNote"] as const)
+      expect(await verifyAt(world.place.path, { policy, [source]: "garbage" })).toMatchObject({
+        exit: 1,
+        codes: ["checkpoint-malformed"],
+      });
   });
 
   it("what this machine was told to remember is required from then on", async () => {

@@ -1,4 +1,5 @@
 import { basename } from "node:path";
+import { isTallystickError, type TallystickError } from "../../core/errors.ts";
 import { NOTE_BYTES_MAX, POLICY_BYTES_MAX } from "../../core/limits.ts";
 import type { VerifyReport } from "../../core/report.ts";
 import { exitCodeOf } from "../../core/report.ts";
@@ -63,6 +64,8 @@ export async function run(
   let report: VerifyReport;
   try {
     report = await verify(file, verifyOptions);
+  } catch (error) {
+    throw namingFile(error, options);
   } finally {
     progress.end();
   }
@@ -76,6 +79,16 @@ export async function run(
   if (options.report !== undefined) await writeReport(context, file, { report, page: options.report });
   if (options.remember === true) noteRemembered(context, file, report);
   return signal.aborted ? EXIT.interrupted : exitCodeOf(report);
+}
+
+/** Where what was handed in to compare with is no checkpoint, which file that was. */
+function namingFile(error: unknown, options: VerifyCommandOptions): unknown {
+  if (!isTallystickError(error) || error.code !== "malformed-config") return error;
+  const { option } = error.details ?? {};
+  if (option !== "expect" && option !== "since") return error;
+  const known = error as TallystickError;
+  known.message = known.message.replace(`${option}:`, `--${option} ${options[option]}:`);
+  return known;
 }
 
 async function writeReport(
