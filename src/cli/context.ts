@@ -1,4 +1,4 @@
-import { isTallystickError } from "../core/errors.ts";
+import { type ErrorCode, isTallystickError, type TallystickError } from "../core/errors.ts";
 import { openState, type State } from "../keys/index.ts";
 import type { LedgerEngine } from "../ledger/ledger.ts";
 import type { OpenOptions } from "../open.ts";
@@ -99,8 +99,27 @@ export async function withLedger<T>(
   } finally {
     context.opened.delete(ledger);
   }
-  await ledger.close();
+  await ledger.close().catch((error: unknown) => {
+    throw notYetSigned(error);
+  });
   return result;
+}
+
+/** Why nothing could be signed: the entries themselves are durable all the same. */
+const NOT_SIGNED: ReadonlySet<string> = new Set([
+  "lock-store-unavailable",
+  "lock-store-lost",
+  "signer-unavailable",
+  "key-lost",
+] satisfies ErrorCode[]);
+
+/** Whoever has just seen an entry acknowledged must not take the failed signature for a failed append, and append it again. */
+function notYetSigned(error: unknown): unknown {
+  if (!isTallystickError(error) || !NOT_SIGNED.has(error.code)) return error;
+  const known = error as TallystickError;
+  known.message = `all entries are durable, but the newest are not covered by a signed checkpoint yet: ${known.message}`;
+  Object.assign(known.details, { level: "durable" });
+  return known;
 }
 
 function isReadOnly(error: unknown): boolean {

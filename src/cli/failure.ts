@@ -62,6 +62,8 @@ function hintOf(code: ErrorCode, details: Readonly<Record<string, unknown>>): st
   // A reader who follows a published ledger has nothing to restore.
   if ("contradiction" in details)
     return "keep both signed checkpoints: they are the evidence, and the operator's to explain";
+  if (details.level === "durable")
+    return "do not append them again; mend what is named, then `tallystick checkpoint LEDGER` signs them: until then the newest could be cut off unnoticed";
   const hint = HINTS[code];
   const kept =
     typeof details.evidence === "string"

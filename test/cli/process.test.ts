@@ -1,5 +1,5 @@
 import { type ChildProcess, execFileSync, spawnSync } from "node:child_process";
-import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
@@ -162,6 +162,47 @@ describe("memory and loading", () => {
 });
 
 describe("files that cannot be written, or are held by others", () => {
+  it.each([
+    ["in words", []],
+    ["in JSON", ["--json"]],
+  ])("tells a failed signature at the end from a failed append, %s", async (_, options) => {
+    await made();
+    const [lockStore, aside] = ["state/lock.sqlite", "lock.aside"].map((name) => join(place.dir, name)) as [
+      string,
+      string,
+    ];
+    const ran = await tallystick(place, ["append", "a.db", "--jsonl", "-", ...options], {
+      input: '{"action":"first.event"}\n',
+      during: (child) =>
+        void (async () => {
+          while (!(await run("list", "a.db")).stdout.includes("first.event"));
+          renameSync(lockStore, aside);
+          child.stdin?.end('{"action":"second.event"}\n');
+        })(),
+    });
+    expect(ran.code).toBe(5);
+    expect(ran.stdout).toContain(options.length === 0 ? "✓ appended 2 entries, index 1 to 2" : '"index":2,');
+    const message =
+      "all entries are durable, but the newest are not covered by a signed checkpoint yet: the lock store has no record of";
+    if (options.length === 0) {
+      expect(ran.stderr).toContain(`error: ${message}`);
+      expect(ran.stderr).toContain(
+        "hint: do not append them again; mend what is named, then `tallystick checkpoint LEDGER` signs them",
+      );
+    } else {
+      const { error } = JSON.parse(ran.stdout.trimEnd().split("\n").at(-1) ?? "");
+      expect(error).toMatchObject({ code: "lock-store-lost", details: { level: "durable" } });
+      expect(error.message).toContain(message);
+    }
+    // What it says is so: the entries are there, and what it names as the way out covers them.
+    renameSync(aside, lockStore);
+    expect((await run("checkpoint", "a.db")).stdout.split("\n")[1]).toBe("3");
+    expect(await run("verify", "a.db")).toMatchObject({
+      code: 0,
+      stdout: expect.stringContaining("✓ intact: 3 entries"),
+    });
+  });
+
   it("waits for a writer that holds the ledger, and then appends", async () => {
     await made();
     const Database = createRequire(import.meta.url)("better-sqlite3");
