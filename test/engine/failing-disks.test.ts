@@ -1,6 +1,7 @@
 import { execFileSync } from "node:child_process";
 import {
   chmodSync,
+  closeSync,
   copyFileSync,
   existsSync,
   mkdirSync,
@@ -15,7 +16,10 @@ import {
 } from "node:fs";
 import { join } from "node:path";
 import { beforeAll, describe, expect, it, onTestFinished, type TestContext } from "vitest";
+import { writeDocument } from "../../src/cli/files.ts";
+import { createOutput } from "../../src/cli/output.ts";
 import { isTallystickError } from "../../src/core/errors.ts";
+import { exportPem, openState } from "../../src/keys/index.ts";
 import type { Clock } from "../../src/ledger/clock.ts";
 import { seededRandom } from "../../src/ledger/seeded-random.ts";
 import { Ledger, type OpenOptions } from "../../src/open.ts";
@@ -237,6 +241,64 @@ describe("a disk that fills up or fails later", () => {
     expect(report).toMatchObject({ ok: true, conclusive: true, size: 2 + appended, findings: [] });
   });
 });
+
+describe("a key on a disk that is full", () => {
+  const KEPT = exportPem(LOG_KEY);
+  // Longer than the one page that is left: the file is there and half-written when the disk says no.
+  const LONG = `${"x".repeat(6_000)}\n`;
+
+  it.for([0, 1])("is not left half-written in the state directory, with %i pages free", (pages, context) => {
+    const room = fileSystem(context, "64k");
+    const state = openState({ dir: join(room, "state") });
+    state.writeKey(ORIGIN, KEPT);
+    const refill = fill(room, pages);
+    const before = filesIn(room);
+    for (const write of [() => state.writeKey(ORIGIN, LONG, "next"), () => state.writePolicy(ORIGIN, LONG)])
+      expect(write).toThrow(
+        expect.objectContaining({ code: "storage-full", details: { dir: state.dir, errno: "ENOSPC" } }),
+      );
+    expect(filesIn(room)).toEqual(before);
+    expect(state.listKeys(ORIGIN)).toEqual(["key"]);
+    expect(state.readKey(ORIGIN)).toBe(KEPT);
+    rmSync(refill);
+    state.writeKey(ORIGIN, LONG, "next");
+    expect(state.readKey(ORIGIN, "next")).toBe(LONG);
+  });
+
+  it.for([0, 1])("is not left half-written in a file of its own, with %i pages free", async (pages, context) => {
+    const room = fileSystem(context, "64k");
+    const [fresh, old] = [join(room, "new.pem"), join(room, "backup.json")];
+    const out = createOutput({ json: false, quiet: true });
+    writeFileSync(old, "the backup of yesterday\n");
+    const refill = fill(room, pages);
+    const before = filesIn(room);
+    await expect(writeDocument(out, fresh, [LONG], { mode: 0o600, exclusive: true })).rejects.toMatchObject({
+      code: "ENOSPC",
+      path: fresh,
+    });
+    await expect(writeDocument(out, old, [LONG], { mode: 0o600 })).rejects.toMatchObject({ code: "ENOSPC", path: old });
+    expect(filesIn(room)).toEqual(before);
+    expect(readFileSync(old, "utf8")).toBe("the backup of yesterday\n");
+    rmSync(refill);
+    await writeDocument(out, fresh, [LONG], { mode: 0o600, exclusive: true });
+    expect(readFileSync(fresh, "utf8")).toBe(LONG);
+  });
+});
+
+/** Takes all room of a file system but so many pages, with a file that it names: whoever removes it makes room. */
+function fill(room: string, pages: number): string {
+  const filler = join(room, "filler");
+  const file = openSync(filler, "w");
+  try {
+    for (;;) writeSync(file, Buffer.alloc(4_096));
+  } catch (error) {
+    expect(error).toMatchObject({ code: "ENOSPC" });
+  } finally {
+    closeSync(file);
+  }
+  truncateSync(filler, statSync(filler).size - 4_096 * pages);
+  return filler;
+}
 
 /** A file system of its own. Skips where this user cannot mount one. */
 function fileSystem(context: TestContext, size: string): string {
