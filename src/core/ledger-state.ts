@@ -43,8 +43,15 @@ export interface LedgerState {
   readonly sealedAt: number | null;
   /** Indexes of `ledger.recovered` events that replaced the log keys without the old one. */
   readonly continuityBrokenAt: readonly number[];
-  /** Checkpoint notes that `ledger.recovered` events name: the last that was known before each. */
-  readonly givenUp: readonly string[];
+  /** What each `ledger.recovered` event says was lost. */
+  readonly recoveries: readonly Recovery[];
+}
+
+export interface Recovery {
+  readonly index: number;
+  readonly lost: readonly ("database" | "key" | "lock-store")[];
+  /** Note of the last checkpoint that was known before it; with `database` among what was lost, one that the ledger does not contain. */
+  readonly checkpoint: string | null;
 }
 
 export interface GenesisFacts {
@@ -177,7 +184,7 @@ class StateDraft {
   private lockStoreId = "";
   private sealedAt: number | null = null;
   private readonly continuityBrokenAt: number[] = [];
-  private readonly givenUp: string[] = [];
+  private readonly recoveries: Recovery[] = [];
 
   constructor(options: ReplayOptions) {
     this.options = options;
@@ -209,7 +216,7 @@ class StateDraft {
       lockStoreId: this.lockStoreId,
       sealedAt: this.sealedAt,
       continuityBrokenAt: this.continuityBrokenAt,
-      givenUp: this.givenUp,
+      recoveries: this.recoveries,
     };
   }
 
@@ -504,7 +511,7 @@ class StateDraft {
     const voucher = known.find((k) => signers.has(candidateOf(k.key).keyId));
     const sameKeys = fresh.every((key) => known.some((k) => k.key.vkey === key.vkey));
     this.lockStoreId = payload.lockStoreId;
-    if (payload.checkpoint !== null) this.givenUp.push(payload.checkpoint);
+    this.recoveries.push({ index: at.index, lost: payload.lost, checkpoint: payload.checkpoint });
     if (sameKeys) return;
     if (voucher === undefined) {
       this.continuityBrokenAt.push(at.index);

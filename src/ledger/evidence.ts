@@ -88,9 +88,12 @@ export async function isContained(
 }
 
 /** Whether a recovery of this ledger put exactly this checkpoint on record as lost: nobody need be told of it at open any more. */
-export function isGivenUp(head: Pick<Checkpoint, "size" | "root">, { givenUp }: Pick<LedgerState, "givenUp">): boolean {
-  return givenUp.some((note) => {
-    const known = headOfNote(note);
+export function isGivenUp(
+  head: Pick<Checkpoint, "size" | "root">,
+  { recoveries }: Pick<LedgerState, "recoveries">,
+): boolean {
+  return recoveries.some(({ checkpoint }) => {
+    const known = checkpoint === null ? null : headOfNote(checkpoint);
     return known !== null && known.size === head.size && bytesEqual(known.root, head.root);
   });
 }

@@ -1,7 +1,8 @@
 import type { AnchorExamination } from "../core/anchor-evidence.ts";
+import { headOfNote } from "../core/contradiction.ts";
 import { unknownOperators, whoOf } from "../core/file-report.ts";
 import type { FindingList } from "../core/finding-list.ts";
-import type { LedgerState } from "../core/ledger-state.ts";
+import type { LedgerState, Recovery } from "../core/ledger-state.ts";
 import type { Policy } from "../core/policy.ts";
 import { type Pin, VERDICT_NAMES, type Verdict, type VerdictName, type VerifyReport } from "../core/report.ts";
 import type { Timeline } from "../core/timeline.ts";
@@ -139,6 +140,8 @@ function authenticityOf(evidence: Evidence): Verdict {
   if (policy?.requireSignature === true && unknown > 0)
     unchecked.push(`${unknown} erased entries: whether they were signed cannot be said any more`);
   unchecked.push(...selfAssertedAuthors(evidence));
+  for (const index of state.continuityBrokenAt)
+    unchecked.push(`that the holder of the log key before ${index} agreed to the one that the recovery there names`);
   const keys = latest.logKeys.map((key) => key.vkey.slice(0, key.name.length + 9)).join(", ");
   const basis = `checkpoint of size ${latest.size} signed by ${keys}`;
   const open = openSignatures(evidence);
@@ -183,7 +186,22 @@ function completenessOf(evidence: Evidence): Verdict {
     unchecked.push(
       `that no later checkpoint was withheld: nothing from outside the ledger reaches beyond size ${reach}`,
     );
+  unchecked.push(...state.recoveries.flatMap(lossOf));
   return verdict("pass", `no gap from genesis to the checkpoint of size ${latest.size}`, unchecked);
+}
+
+/** What a recovery says of the entries before it. A lost key alone takes none away. */
+function lossOf({ index, lost, checkpoint }: Recovery): readonly string[] {
+  const size = checkpoint === null ? null : (headOfNote(checkpoint)?.size ?? null);
+  if (lost.includes("database"))
+    return [
+      `entries that were lost before the recovery at ${index}${size === null ? "" : `: a checkpoint of size ${size} that is on record there signs a history that is not this one`}`,
+    ];
+  if (lost.includes("lock-store"))
+    return [
+      `whether entries ${size === null ? "" : `after ${size - 1} `}were cut off before the recovery at ${index}: the lock store was lost`,
+    ];
+  return [];
 }
 
 function independenceOf({ latest, witnessed, policy, pin, held, size }: Evidence): Verdict {

@@ -466,7 +466,12 @@ describe("another file where the ledger was", () => {
     await again.append(EVENT);
     await again.close();
     expect(await verifyHere(place)).toMatchObject({ exit: 0, found: [] });
-    expect(await verifyAt(place.path, { policy })).toMatchObject({ exit: 0, found: [] });
+    const later = await verifyAt(place.path, { policy });
+    expect(later).toMatchObject({ exit: 0, found: [] });
+    // A reader who never saw them is told at least that they were there.
+    expect(later.report.verdicts.completeness.unchecked).toContain(
+      "entries that were lost before the recovery at 4: a checkpoint of size 9 that is on record there signs a history that is not this one",
+    );
     const witness = await verifyAt(place.path, { policy, expect: held });
     expect(witness.exit).toBe(1);
     expect(witness.codes).toEqual(["expected-beyond"]);
