@@ -1,3 +1,5 @@
+import { REASON_BYTES_MAX } from "../core/control-event.ts";
+import { encodeUtf8 } from "../core/encoding.ts";
 import { type ErrorCode, isTallystickError, type TallystickError } from "../core/errors.ts";
 import { openState, type State } from "../keys/index.ts";
 import type { LedgerEngine } from "../ledger/ledger.ts";
@@ -138,6 +140,13 @@ function leafIndex(text: string): number {
   const index = /^(?:0|[1-9][0-9]{0,15})$/.test(text) ? Number(text) : Number.NaN;
   if (!Number.isSafeInteger(index)) throw new UsageError(`expected INDEX to be a whole number from 0, got ${text}`);
   return index;
+}
+
+/** A text that stays in the ledger for ever, checked before anything is opened: too long a one is no finding. */
+export function recordedText(option: string, text: string): string {
+  const { length } = encodeUtf8(text);
+  if (length > 0 && length <= REASON_BYTES_MAX) return text;
+  throw new UsageError(`expected ${option} to have 1 to ${REASON_BYTES_MAX} bytes, got ${length}`);
 }
 
 /** Refuses two options that would both want stdout. */

@@ -10,14 +10,20 @@ const NAME_DIGITS = 16;
  */
 export function keepKey(state: State, origin: string, signer: Signer): string | null {
   if (!isLocalSigner(signer)) return null;
-  const kept = state.listKeys(origin).find((name) => {
-    const pem = state.readKey(origin, name);
-    return pem !== undefined && isSameKey(logSignerFromPem(pem), signer);
-  });
-  if (kept !== undefined) return kept;
+  const kept = keptName(state, origin, signer);
+  if (kept !== null) return kept;
   const name = `key-${encodeHex(signer.publicKey).slice(0, NAME_DIGITS)}`;
   state.writeKey(origin, exportPem(signer), name);
   return name;
+}
+
+/** Name under which the state directory has a key already; null where it has it not. */
+export function keptName(state: State, origin: string, signer: Signer): string | null {
+  const name = state.listKeys(origin).find((each) => {
+    const pem = state.readKey(origin, each);
+    return pem !== undefined && isSameKey(logSignerFromPem(pem), signer);
+  });
+  return name ?? null;
 }
 
 function isSameKey(a: Signer, b: Signer): boolean {

@@ -381,12 +381,12 @@ export function buildProgram(execute: Execute): Command {
   add(
     program,
     "recover",
-    "[LEDGER] --key FILE --reason TEXT",
-    "take up a ledger whose key or lock store is lost",
+    "[LEDGER] --reason TEXT [--key FILE]",
+    "take up a ledger whose key or lock store is lost, or that was rolled back",
     () => import("./commands/recover.ts"),
   )
     .argument("[ledger]", LEDGER_ARGUMENT)
-    .requiredOption("--key <file>", "the key that signs from now on")
+    .option("--key <file>", "the key that signs from now on (default: the one in force, where it is held here)")
     .option("--passphrase-env <name>", PASSPHRASE)
     .requiredOption("--reason <text>", "why; every later reader sees it")
     .option("--evidence <file>", "what the refused open wrote: its checkpoint goes on record")

@@ -180,7 +180,8 @@ const VKEY_BYTES_MAX = 4096;
 /** The longest, ML-DSA-87, has 3,488 characters. */
 const SPKI_UNITS_MAX = 4096;
 const ACTOR_BYTES_MAX = 1024;
-const REASON_BYTES_MAX = 4096;
+/** Of a reason and of a legal basis. */
+export const REASON_BYTES_MAX = 4096;
 const HOLD_BYTES_MAX = 256;
 const KIND_BYTES_MAX = 64;
 const ANCHOR_KINDS_MAX = 16;

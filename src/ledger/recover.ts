@@ -70,7 +70,10 @@ export async function recoverLedger(parts: RecoverParts): Promise<Recovered> {
   const inForce = state.logKeys.filter(isInForce);
   const known = state.logKeys.find((key) => bytesEqual(key.key.publicKey, signer.publicKey));
   if (known !== undefined && !inForce.includes(known))
-    throw new MalformedError("malformed-key", "this key was retired or revoked; a key is never taken up again");
+    throw new MalformedError(
+      "malformed-key",
+      "this key was retired or revoked, and a key is never taken up again: give the one in force, or a new one",
+    );
   const lost: string[] = [];
   if (known === undefined) lost.push("key");
   // A lock store behind the copy in the database was restored from a backup: what it forgot was released.

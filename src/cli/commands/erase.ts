@@ -1,4 +1,4 @@
-import { type Context, indexIn, ledgerAnd, withLedger } from "../context.ts";
+import { type Context, indexIn, ledgerAnd, recordedText, withLedger } from "../context.ts";
 import { EXIT, type ExitCode } from "../exit-codes.ts";
 import type { KeyOptions } from "../key-files.ts";
 import { safeText } from "../terminal-text.ts";
@@ -17,7 +17,9 @@ export async function run(
   options: EraseCommandOptions,
 ): Promise<ExitCode> {
   const [location = "", indexText = ""] = ledgerAnd(positionals, ["INDEX"]);
-  const { field: fields = [], reason, basis, actor } = options;
+  const { field: fields = [], basis, actor } = options;
+  const reason = recordedText("--reason", options.reason);
+  if (basis !== undefined) recordedText("--basis", basis);
   const { out } = context;
   return withLedger(
     context,

@@ -1,4 +1,4 @@
-import { type Context, ledgerAnd, stateOf, withLedger } from "../context.ts";
+import { type Context, ledgerAnd, recordedText, stateOf, withLedger } from "../context.ts";
 import { EXIT, type ExitCode } from "../exit-codes.ts";
 import { UsageError } from "../failure.ts";
 import { updateKeptPolicy } from "../kept-policy.ts";
@@ -15,7 +15,8 @@ interface RevokeOptions extends KeyOptions {
 export async function run(context: Context, positionals: readonly string[], options: RevokeOptions): Promise<ExitCode> {
   const [location = ""] = ledgerAnd(positionals);
   const { out } = context;
-  const { author, log, reason, validUntilSize, key, passphraseEnv } = options;
+  const { author, log, validUntilSize, key, passphraseEnv } = options;
+  const reason = recordedText("--reason", options.reason);
   if ((author === undefined) === (log === undefined))
     throw new UsageError("expected either --author KEY-ID, or --log VKEY --valid-until-size N");
   if (log !== undefined && validUntilSize === undefined)
