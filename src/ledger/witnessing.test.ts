@@ -26,6 +26,8 @@ afterEach(() => {
 
 type Behaviour = (request: Request, server: WitnessServer) => Promise<Response>;
 
+const asked = new Set<Request>();
+
 /** Three witnesses, two of which make the quorum; `behaviour` lies, fails or delays for one of them. */
 function witnessing(behaviours: readonly (Behaviour | undefined)[] = []) {
   const servers: WitnessServer[] = [];
@@ -44,6 +46,8 @@ function witnessing(behaviours: readonly (Behaviour | undefined)[] = []) {
       const behave = behaviours[i];
       const call = (async (input: string, init: RequestInit) => {
         const request = new Request(input, init);
+        // As fetch does: a request that nobody holds may be collected, and then its abort never comes.
+        asked.add(request);
         return behave === undefined ? server.fetch(request) : behave(request, server);
       }) as typeof fetch;
       return {

@@ -36,6 +36,7 @@ class TestWitness {
   between: Between = (_, pass) => pass();
   private readonly signer: Signer;
   private readonly policy: string;
+  private readonly asked = new Set<Request>();
   store: WitnessStore;
 
   constructor(name: string, policy: string) {
@@ -62,6 +63,8 @@ class TestWitness {
   client(timeoutMs: number = 2_000): Witness {
     const call = (async (input: string, init: RequestInit) => {
       const request = new Request(input, init);
+      // As fetch does: a request that nobody holds may be collected, and then its abort never comes.
+      this.asked.add(request);
       return this.between(request, () => this.server().fetch(request));
     }) as typeof fetch;
     return httpWitness({ name: this.name, vkey: this.vkey, url: this.url, fetch: call, timeoutMs });
