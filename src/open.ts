@@ -1,6 +1,7 @@
 import { existsSync, mkdirSync, realpathSync, statSync, writeFileSync } from "node:fs";
 import { userInfo } from "node:os";
 import { basename, dirname, join, resolve } from "node:path";
+import { BulkThread } from "./bulk-thread.ts";
 import { formatContradiction, parseContradiction } from "./core/contradiction.ts";
 import { bytesEqual } from "./core/encoding.ts";
 import {
@@ -256,12 +257,19 @@ async function openFile(path: string, options: OpenOptions): Promise<LedgerEngin
   if (recalled !== undefined && bytes === 0) throw wiped(path, recalled, bytes);
   const { openSqliteStorage } = await import("./storage/sqlite.ts");
   const { loadSqliteDriver } = await import("./storage/sqlite-driver.ts");
+  const { realPath } = await import("./storage/sqlite-files.ts");
   const driver = options.driver ?? (await loadSqliteDriver());
+  const limits = { ...DEFAULT_LIMITS, ...options.limits };
+  // The thread loads better-sqlite3 itself, because no other driver can be handed to it.
+  const bulk =
+    readOnly || options.driver !== undefined
+      ? undefined
+      : new BulkThread(realPath(resolve(path)), limits.bulkThreadBytes);
   const storage = await openSqliteStorage(path, {
     readOnly,
     create: mayCreate,
     driver,
-    logThread: options.driver === undefined,
+    ...(bulk === undefined ? {} : { logMover: bulk }),
     ...(options.clock === undefined ? {} : { clock: options.clock }),
     ...(options.allowNetworkFileSystem === undefined ? {} : { allowNetworkFileSystem: options.allowNetworkFileSystem }),
   });
@@ -269,7 +277,6 @@ async function openFile(path: string, options: OpenOptions): Promise<LedgerEngin
   const lockStore = options.lockStore ?? sqliteLockStore({ path: state.lockStorePath, driver });
   const clock = options.clock ?? systemClock;
   const random = options.random ?? systemRandom;
-  const limits = { ...DEFAULT_LIMITS, ...options.limits };
   const parts = { storage, lockStore, clock, random, limits, readOnly, readerState: state };
   try {
     if (mayCreate && (await storage.head()).size === 0) await createFile(path, options, state, parts);
@@ -289,6 +296,7 @@ async function openFile(path: string, options: OpenOptions): Promise<LedgerEngin
       anchors: options.anchors,
       published: options.published,
       closed: (size: number) => rememberSize(state, path, size),
+      bulk,
       verifyRanges: verifyPool(storage.capabilities.readLocation ?? path),
     };
     const engine = await openWithEvidence(state, engineParts, loaded);

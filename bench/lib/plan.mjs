@@ -8,7 +8,7 @@
 
 const SIZES = { "1k": 1_000, "100k": 100_000, "1m": 1_000_000 };
 /** Entries appended before the clock starts, in our cases, the bound and Tessera alike: compilers and caches warm up. */
-const WARM_UP = 5_000;
+const WARM_UP = 20_000;
 /** The code that one append runs is compiled by then; a rate of the first seconds would be one of the compiler. */
 const WARM_UP_ONE = 2_000;
 const SCHEMES = ["event", "fields"];

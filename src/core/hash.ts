@@ -1,4 +1,4 @@
-import { digestBytes, digestHex, writeScratchHex } from "#hash-platform";
+import { digestBytes, digestHex, writeScratch, writeScratchAscii, writeScratchHex } from "#hash-platform";
 
 /** The hashes of the formats: synchronous, on the platform's own code in Node and on noble in a browser. */
 export type HashName = "sha256" | "sha512" | "sha3-256";
@@ -32,4 +32,10 @@ export function sha256(data: Uint8Array): Uint8Array {
 /** Writes the bytes of a hex hash at `offset` of `target`, which is a Buffer in Node. */
 export function writeHex(target: Uint8Array, hex: string, offset: number): void {
   writeScratchHex(target, hex, offset);
+}
+
+/** Writes well-formed text as UTF-8 at `offset` of `target`, which is a Buffer in Node and has room for it; faster where it is known to be ASCII. */
+export function writeText(target: Uint8Array, text: string, offset: number, isAscii: boolean): void {
+  if (isAscii) writeScratchAscii(target, text, offset);
+  else writeScratch(target, text, offset);
 }

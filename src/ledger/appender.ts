@@ -59,20 +59,27 @@ export class Appender {
       );
     }
     if (events.length === 0) return [];
+    const { sequencer } = this.parts;
+    const isPlain = options.signal === undefined && options.signer === undefined;
+    const draft = isPlain ? sequencer.openDraft(events.length) : null;
     const submissions: Submission[] = [];
     for (let i = 0; i < events.length; i++) {
       const event = events[i]!;
       try {
-        submissions.push(
-          isUnsigned(event, options) ? this.prepareUnsigned(event, options) : await this.prepareSigned(event, options),
-        );
+        const submission = isUnsigned(event, options)
+          ? this.prepareUnsigned(event, options)
+          : await this.prepareSigned(event, options);
+        submissions.push(submission);
+        draft?.add(submission);
       } catch (error) {
+        draft?.abandon();
         throw withPosition(error, { position: i, durable: 0 });
       }
       // A large call is prepared in slices, so that others get the event loop in between.
       if (i % 1_000 === 999) await new Promise<void>((resolve) => setImmediate(resolve));
     }
-    return this.parts.sequencer.submit(submissions, options.signal);
+    if (draft !== null) return sequencer.submitDrafted(submissions, draft);
+    return sequencer.submit(submissions, options.signal);
   }
 
   /** See `LedgerEngine.appendAll`. */

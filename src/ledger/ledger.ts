@@ -24,6 +24,7 @@ import { Anchoring, type AnchorResult, type NewAnchor } from "./anchoring.ts";
 import { Appender, type AppendOptions } from "./appender.ts";
 import type { Archive } from "./archive.ts";
 import { bootCheck, requireCovered } from "./boot.ts";
+import type { BulkWriter } from "./bulk-writer.ts";
 import { Checkpointer, type SignedCheckpoint } from "./checkpointer.ts";
 import type { Clock } from "./clock.ts";
 import { type LoadedState, loadState, refreshState } from "./control-log.ts";
@@ -88,6 +89,8 @@ export interface LedgerParts {
   readonly witnesses?: { readonly policy: Policy; readonly witnesses: readonly Witness[] } | undefined;
   /** Who attests the time of checkpoints. */
   readonly anchors?: readonly Anchor[] | undefined;
+  /** Places and stores what is appended in bulk, where a second thread can be had. */
+  readonly bulk?: BulkWriter | undefined;
   /** Runs verification ranges in parallel where the storage can. */
   readonly verifyRanges?: VerifyLedgerOptions["runRange"];
 }
@@ -128,6 +131,7 @@ export class LedgerEngine {
     const { storage, clock, limits } = parts;
     this.sequencer = new Sequencer({
       storage,
+      bulk: parts.bulk,
       clock,
       limits,
       edge: loaded.edge,

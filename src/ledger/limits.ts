@@ -12,6 +12,11 @@ export interface LedgerLimits {
   readonly batchBytesMax: number;
   /** Events of one `appendMany`, which is one commit whatever `batchEntriesMax` says. */
   readonly appendManyMax: number;
+  /**
+   * Bytes committed in bulk before a second thread is started, which takes over what is appended in bulk. SQLite in a file only. A huge
+   * number means never.
+   */
+  readonly bulkThreadBytes: number;
   /** Canonical bytes of one event. Written into genesis; fixed afterwards. */
   readonly eventBytes: number;
   /** Longest time between a durable append and its checkpoint. */
@@ -40,6 +45,7 @@ export const DEFAULT_LIMITS: LedgerLimits = {
   batchEntriesMax: 1_000,
   batchBytesMax: 4 * 1024 * 1024,
   appendManyMax: 10_000,
+  bulkThreadBytes: 1024 * 1024,
   eventBytes: EVENT_BYTES_DEFAULT,
   checkpointEveryMs: 1_000,
   witnessEveryMs: 1_000,
@@ -54,6 +60,8 @@ export const DEFAULT_LIMITS: LedgerLimits = {
 
 /** Salt, tree and checkpoint work of one entry never exceeds this many stored entries read at once. */
 export const READ_PAGE_ENTRIES = 512;
+/** Canonical bytes that may be on their way to another thread. */
+export const DRAFT_BYTES_MAX: number = 16 * 1024 * 1024;
 /** Loops over many entries let others have the event loop this often. */
 export const SLICE_MS = 10;
 /** Background indexing of one block runs only after the write path was idle for this long. */

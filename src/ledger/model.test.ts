@@ -10,6 +10,7 @@ import { exitCodeOf } from "../core/report.ts";
 import { logSignerFromSeed } from "../keys/index.ts";
 import { memoryLockStore } from "../storage/lock-store/memory.ts";
 import { openMemoryStorage } from "../storage/memory.ts";
+import { type BulkFate, InlineBulk } from "../testing/inline-bulk.ts";
 import { simulatedClock } from "../testing/simulated-clock.ts";
 import { genesisBatch } from "./genesis.ts";
 import { LedgerEngine } from "./ledger.ts";
@@ -97,7 +98,14 @@ class System {
   readonly signed: { readonly size: number; readonly root: string }[] = [];
   readonly notes: string[] = [];
   private keys = 1;
+  /** Where there is a second thread, what becomes of its commits, in turn. */
+  private readonly fates: readonly BulkFate[];
+  bulk: InlineBulk | undefined;
   ledger!: LedgerEngine;
+
+  constructor(fates: readonly BulkFate[]) {
+    this.fates = fates;
+  }
 
   async create(): Promise<void> {
     const lockStoreId = "0".repeat(32);
@@ -111,8 +119,12 @@ class System {
 
   /** The process before is gone without a word; its timers may still fire, as a zombie's would. */
   async open(): Promise<void> {
+    const { fates, storage } = this;
+    if (fates.length > 0)
+      this.bulk = new InlineBulk(storage, { entriesLeast: 2, fateOf: (number) => fates[number % fates.length]! });
     this.ledger = await LedgerEngine.open({
-      storage: this.storage,
+      storage,
+      bulk: this.bulk,
       lockStore: this.lockStore,
       signers: Array.from({ length: this.keys }, (_, i) => this.recorded(keyOf(i))),
       problem: null,
@@ -183,6 +195,20 @@ const appendAtOnce = fc.tuple(fc.array(event, { minLength: 1, maxLength: 12 }), 
       for (const [i, result] of results.entries()) {
         const expected = model.append([events[i]!], how);
         expect(typeof result === "string" ? result : [result.index]).toEqual(expected);
+      }
+    },
+);
+
+/** Calls of one tick, by one event and by several: they take their places in the order of the calls. */
+const appendMixed = fc.array(fc.array(event, { minLength: 1, maxLength: 5 }), { minLength: 1, maxLength: 5 }).map(
+  (calls): Step =>
+    async (model, { ledger }) => {
+      const append = async (events: readonly Event[]) =>
+        events.length === 1 ? [await ledger.append(events[0]!)] : ledger.appendMany(events);
+      const results = await Promise.all(calls.map((events) => outcome(append(events))));
+      for (const [i, result] of results.entries()) {
+        const expected = model.append(calls[i]!, "event");
+        expect(typeof result === "string" ? result : result.map(({ index }) => index)).toEqual(expected);
       }
     },
 );
@@ -266,6 +292,7 @@ const steps: fc.Arbitrary<Step> = fc.oneof(
   { weight: 4, arbitrary: append },
   { weight: 4, arbitrary: appendAtOnce },
   { weight: 2, arbitrary: appendStream },
+  { weight: 2, arbitrary: appendMixed },
   { weight: 3, arbitrary: erase },
   { weight: 2, arbitrary: hold },
   { weight: 3, arbitrary: search },
@@ -338,16 +365,25 @@ async function check(model: Model, system: System): Promise<void> {
 }
 
 describe("the engine against a model of it", () => {
-  it.each([1, 2, 3, 4])("does the same whatever is done to it (seed %i)", async (seed) => {
+  it.each<[seed: number, thread: string, fates: readonly BulkFate[]]>([
+    [1, "no second thread", []],
+    [2, "no second thread", []],
+    [3, "a second thread", ["won"]],
+    [4, "a second thread", ["won"]],
+    [5, "a second thread that loses", ["won", "lost", "lost"]],
+  ])("does the same whatever is done to it (seed %i, %s)", async (seed, _thread, fates) => {
+    let drafts = 0;
     await fc.assert(
       fc.asyncProperty(fc.array(steps, { minLength: 1, maxLength: 40 }), async (all) => {
         const model = new Model();
-        const system = new System();
+        const system = new System(fates);
         await system.create();
         for (const step of all) await step(model, system);
         await check(model, system);
+        drafts += system.bulk?.commits.filter(({ fate }) => fate === "won").length ?? 0;
       }),
       { seed, numRuns: 120 },
     );
+    expect(drafts > 0).toBe(fates.length > 0);
   });
 });

@@ -30,29 +30,74 @@ export interface PlacedGroup {
   readonly keepPrefix: boolean;
 }
 
-const NOTHING_READ = { byId: new Map(), erasedIds: new Map() } as const;
+/** Links entries into a chain behind its last one: index, time, text, leaf hash. */
+export class Chain {
+  /** Entries in it. */
+  size: number;
+  /** Hex leaf hash of the last entry. */
+  lastLeaf: string;
+  /** Of every entry that is linked. */
+  readonly time: string;
 
-/** Gives submissions their places behind an edge, which grows with them: index, time, link, leaf hash, tiles. */
-export class Placement {
+  constructor(last: { readonly size: number; readonly lastLeaf: string }, time: string) {
+    this.size = last.size;
+    this.lastLeaf = last.lastLeaf;
+    this.time = time;
+  }
+
+  /** Text of the next entry, whose index is `size - 1` and whose leaf hash is `lastLeaf` from now on. */
+  link({ commitment, scheme }: Pick<Submission, "commitment" | "scheme">): string {
+    const { size, lastLeaf, time } = this;
+    const entry = formatEntry({ commitment, index: size, previous: lastLeaf, scheme, time });
+    this.size = size + 1;
+    this.lastLeaf = leafHashHex(entry);
+    return entry;
+  }
+}
+
+/** Gives entries their places behind an edge, which grows with them, without asking whether they must be refused. */
+export class Placer {
   readonly edge: RightEdge;
-  private readonly view: Pick<CommitView, "byId" | "erasedIds">;
-  private readonly state: LedgerState;
-  private readonly time: string;
-  private readonly known = new Map<string, KnownId>();
+  private readonly chain: Chain;
   /** What the store has to write for everything placed. */
   readonly batch: Sink = { entries: [], tiles: [], filters: [], ids: [], controls: [] };
 
-  /** `view` and `state` are those of the edge; all entries get the same time. Submissions without `id` need no view. */
+  /** All entries get the same time. */
+  constructor(edge: RightEdge, time: string) {
+    this.edge = edge;
+    this.chain = new Chain(edge, time);
+  }
+
+  place(submission: Submission): Appended {
+    const { edge, batch, chain } = this;
+    const { scheme, id } = submission;
+    const entry = chain.link(submission);
+    const index = edge.size;
+    const { lastLeaf: leafHash, time } = chain;
+    edge.append(leafHash, time, batch.tiles);
+    batch.entries.push(new NewEntry(index, entry, submission));
+    if (id !== null) batch.ids.push({ id, index });
+    if (scheme === "control") batch.controls.push(index);
+    return { index, leafHash, time, duplicate: false };
+  }
+}
+
+/** Places groups of submissions, as far as the rules of the ledger let them in. */
+export class Placement {
+  private readonly placer: Placer;
+  private readonly view: Pick<CommitView, "byId" | "erasedIds">;
+  private readonly state: LedgerState;
+  private readonly known = new Map<string, KnownId>();
+
+  /** `view` and `state` are those of the edge that the placer continues. */
   constructor(parts: {
-    readonly edge: RightEdge;
-    readonly view: Pick<CommitView, "byId" | "erasedIds"> | null;
+    readonly placer: Placer;
+    readonly view: Pick<CommitView, "byId" | "erasedIds">;
     readonly state: LedgerState;
-    readonly time: string;
   }) {
-    this.edge = parts.edge;
-    this.view = parts.view ?? NOTHING_READ;
+    this.placer = parts.placer;
+    this.view = parts.view;
     this.state = parts.state;
-    this.time = parts.time;
   }
 
   /** Places a group, or what comes before its first refused submission, or nothing of it. */
@@ -83,30 +128,17 @@ export class Placement {
         appended.push({ ...duplicate, duplicate: true });
         continue;
       }
-      const placed = this.placeOne(submission);
+      const placed = this.placer.place(submission);
       if (id !== null) this.known.set(id, { body, first: placed });
       appended.push(placed);
     }
     return { appended, refusal: null };
   }
 
-  /** Places one submission without asking whether it must be refused. */
-  placeOne(submission: Submission): Appended {
-    const { edge, batch, time } = this;
-    const index = edge.size;
-    const { commitment, scheme } = submission;
-    const entry = formatEntry({ commitment, index, previous: edge.lastLeaf, scheme, time });
-    const leafHash = leafHashHex(entry);
-    edge.append(leafHash, time, batch.tiles);
-    batch.entries.push(new NewEntry(index, entry, submission));
-    if (submission.id !== null) batch.ids.push({ id: submission.id, index });
-    if (scheme === "control") batch.controls.push(index);
-    return { index, leafHash, time, duplicate: false };
-  }
-
   /** Why submissions that stand or fall together must be refused, before any is placed; learns the ids stored already. */
   private refusalOf(submissions: readonly Submission[]): Error | null {
-    const { view, edge, state, known } = this;
+    const { view, state, known } = this;
+    const { edge } = this.placer;
     const requireSignature = state.rules.at(-1)?.requireSignature ?? false;
     let own: Map<string, string> | null = null;
     for (const submission of submissions) {
@@ -168,14 +200,14 @@ function authorRefusal(submission: Submission, state: LedgerState, size: number)
 }
 
 /** A class for the same reason as `Submission`. */
-class NewEntry implements StoredEntry {
+export class NewEntry implements StoredEntry {
   readonly index: number;
   readonly entry: string;
   readonly body: string;
   readonly salts: Uint8Array;
   readonly disclosure: null = null;
 
-  constructor(index: number, entry: string, { body, salts }: Submission) {
+  constructor(index: number, entry: string, { body, salts }: Pick<Submission, "body" | "salts">) {
     this.index = index;
     this.entry = entry;
     this.body = body;

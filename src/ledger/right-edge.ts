@@ -18,6 +18,14 @@ interface PartialTile {
   width: number;
 }
 
+/** An edge as plain data, for another thread. */
+export interface EdgeState {
+  readonly size: number;
+  readonly lastLeaf: string;
+  readonly lastTime: string;
+  readonly levels: readonly { readonly index: number; readonly hashes: Uint8Array; readonly width: number }[];
+}
+
 /**
  * The right edge of the tree: everything an append needs to continue it. One partial tile a level, as in tlog-tiles:
  *
@@ -46,8 +54,18 @@ export class RightEdge {
   }
 
   fork(): RightEdge {
-    const levels = this.levels.map((tile) => ({ index: tile.index, hashes: tile.hashes.slice(), width: tile.width }));
-    return new RightEdge(this.size, this.lastLeaf, this.lastTime, levels);
+    return RightEdge.of(this.state());
+  }
+
+  state(): EdgeState {
+    const { size, lastLeaf, lastTime, levels } = this;
+    return { size, lastLeaf, lastTime, levels };
+  }
+
+  /** An edge of its own, whatever becomes of the state. */
+  static of({ size, lastLeaf, lastTime, levels }: EdgeState): RightEdge {
+    const own = levels.map(({ index, hashes, width }) => ({ index, hashes: Buffer.from(hashes), width }));
+    return new RightEdge(size, lastLeaf, lastTime, own);
   }
 
   /** True when this edge continues exactly what the store holds. */

@@ -3,9 +3,11 @@ import { idDigest } from "../core/control-event.ts";
 import { formatTime, leafHashHex } from "../core/entry.ts";
 import { FatalError, OverloadedError, PolicyError, type TallystickError, VerificationError } from "../core/errors.ts";
 import type { LedgerState } from "../core/ledger-state.ts";
+import type { BulkPlaced, BulkWriter } from "./bulk-writer.ts";
 import type { Clock } from "./clock.ts";
+import { Draft, isPlain } from "./draft.ts";
 import type { LedgerLimits } from "./limits.ts";
-import { type Appended, type Outcome, type PlacedGroup, Placement } from "./placement.ts";
+import { type Appended, type Outcome, type PlacedGroup, Placement, Placer } from "./placement.ts";
 import { RightEdge } from "./right-edge.ts";
 import type { Batch, CommitReads, CommitView, LedgerStorage } from "./storage.ts";
 import type { Submission } from "./submission.ts";
@@ -13,46 +15,52 @@ import type { Submission } from "./submission.ts";
 const appendChannel = channel("tallystick:append");
 const commitChannel = channel("tallystick:commit");
 
-/** What a call appends, and whom it answers. */
-interface Waiting extends PlacedGroup {
-  readonly bytes: number;
-  readonly signal: AbortSignal | undefined;
-  /** Everything is durable, or refused. */
-  settle(outcome: Outcome): void;
-  reject(error: unknown): void;
-}
-
-/** A class for the same reason as `Submission`. */
-class Group<T> implements Waiting {
+/** What a call appends, and whom it answers. Classes for the same reason as `Submission`. */
+abstract class Waiting implements PlacedGroup {
   readonly submissions: readonly Submission[];
   readonly keepPrefix: boolean;
   readonly bytes: number;
   readonly signal: AbortSignal | undefined;
-  private readonly answer: (outcome: Outcome) => T;
-  private readonly resolve: (answer: T) => void;
-  readonly reject: (error: unknown) => void;
+  reject: (error: unknown) => void = () => {};
 
-  constructor(call: Call<T>, bytes: number, resolve: (answer: T) => void, reject: (error: unknown) => void) {
-    this.submissions = call.submissions;
-    this.keepPrefix = call.keepPrefix;
-    this.signal = call.signal;
-    this.answer = call.answer;
-    this.bytes = bytes;
-    this.resolve = resolve;
-    this.reject = reject;
+  constructor(submissions: readonly Submission[], keepPrefix: boolean, signal: AbortSignal | undefined) {
+    this.submissions = submissions;
+    this.keepPrefix = keepPrefix;
+    this.signal = signal;
+    this.bytes = bytesOf(submissions);
   }
 
+  /** Everything is durable, or refused. */
   settle(outcome: Outcome): void {
-    if (appendChannel.hasSubscribers) publishAppended(this.submissions, outcome);
     if (outcome.refusal !== null && !this.keepPrefix) this.reject(outcome.refusal);
-    else this.resolve(this.answer(outcome));
+    else this.answer(outcome);
+  }
+
+  protected abstract answer(outcome: Outcome): void;
+}
+
+class WaitingOne extends Waiting {
+  resolve: (appended: Appended) => void = () => {};
+
+  protected answer({ appended }: Outcome): void {
+    this.resolve(appended[0]!);
   }
 }
 
-interface Call<T> extends PlacedGroup {
-  readonly signal: AbortSignal | undefined;
-  /** What the call resolves with. */
-  readonly answer: (outcome: Outcome) => T;
+class WaitingMany extends Waiting {
+  resolve: (appended: Appended[]) => void = () => {};
+
+  protected answer({ appended }: Outcome): void {
+    this.resolve(appended);
+  }
+}
+
+class WaitingPrefix extends Waiting {
+  resolve: (outcome: Outcome) => void = () => {};
+
+  protected answer(outcome: Outcome): void {
+    this.resolve(outcome);
+  }
 }
 
 /** A write that is not an append of events: it takes its turn in the queue and builds its own batch under the lock. */
@@ -61,8 +69,16 @@ export type ExclusivePlan<T> = (
   edge: RightEdge,
 ) => { readonly batch: Batch; readonly result: T } | undefined;
 
+/** What was sent ahead of its turn, and whom it answers. */
+interface Ahead {
+  readonly draft: Draft;
+  readonly groups: Waiting[];
+}
+
 export interface SequencerParts {
   readonly storage: LedgerStorage;
+  /** Places and stores what comes in bulk, where a second thread can be had. */
+  readonly bulk?: BulkWriter | undefined;
   readonly clock: Clock;
   readonly limits: LedgerLimits;
   readonly edge: RightEdge;
@@ -79,6 +95,9 @@ export interface SequencerParts {
  * Turns concurrent appends into an ordered log: a queue bounded in entries and bytes, and one commit at a time that takes
  * whatever is waiting (group commit). Indexes, times and links are assigned under the store's write lock, so
  * several processes on one store take turns.
+ *
+ * What comes in bulk is handed to a second thread while it still comes in, on the bet that nobody else appends meanwhile (`Draft`);
+ * a lost bet is committed like everything else.
  */
 export class Sequencer {
   edge: RightEdge;
@@ -86,7 +105,9 @@ export class Sequencer {
   private queue: Waiting[] = [];
   private queuedEntries = 0;
   private queuedBytes = 0;
+  private ahead: Ahead | null = null;
   private running: Promise<void> | null = null;
+  private turns = 0;
   /** Serialises commits of this process: appends and exclusive plans. */
   private turn: Promise<unknown> = Promise.resolve();
   private broken: TallystickError | null = null;
@@ -107,42 +128,125 @@ export class Sequencer {
   /** Enqueues one submission. Resolves once durable. */
   submitOne(submission: Submission, signal?: AbortSignal): Promise<Appended> {
     // Not a literal, for the same reason as `Submission`.
-    const submissions = Array.of(submission);
-    return this.enqueue({ submissions, keepPrefix: false, signal, answer: firstOf });
+    const waiting = new WaitingOne(Array.of(submission), false, signal);
+    return new Promise((resolve, reject) => {
+      waiting.resolve = resolve;
+      waiting.reject = reject;
+      this.enqueue(waiting);
+    });
   }
 
   /** Enqueues submissions that commit together or not at all. Resolves once durable, in order. */
   submit(submissions: readonly Submission[], signal?: AbortSignal): Promise<Appended[]> {
-    return this.enqueue({ submissions, keepPrefix: false, signal, answer: allOf });
+    const waiting = new WaitingMany(submissions, false, signal);
+    return new Promise((resolve, reject) => {
+      waiting.resolve = resolve;
+      waiting.reject = reject;
+      this.enqueue(waiting);
+    });
   }
 
   /** Enqueues a piece of a stream: everything before the first refused submission is kept, nothing after it. */
   submitPrefix(submissions: readonly Submission[], signal?: AbortSignal): Promise<Outcome> {
-    return this.enqueue({ submissions, keepPrefix: true, signal, answer: wholeOf });
+    const waiting = new WaitingPrefix(submissions, true, signal);
+    return new Promise((resolve, reject) => {
+      waiting.resolve = resolve;
+      waiting.reject = reject;
+      this.enqueue(waiting);
+    });
   }
 
-  private enqueue<T>(call: Call<T>): Promise<T> {
-    if (this.broken !== null) return Promise.reject(this.broken);
-    const { submissions } = call;
-    const bytes = bytesOf(submissions);
-    const { queueEntriesMax, queueBytesMax } = this.parts.limits;
-    const full = this.queuedEntries + submissions.length > queueEntriesMax || this.queuedBytes + bytes > queueBytesMax;
-    if (full && this.queuedEntries > 0) {
-      const retryAfterMs = Math.max(
-        10,
-        Math.ceil(this.lastCommitMs * (this.queuedEntries / this.parts.limits.batchEntriesMax)),
-      );
-      const waiting = `${this.queuedEntries} entries and ${this.queuedBytes} bytes`;
-      return Promise.reject(
-        new OverloadedError("queue-full", `append queue is full: ${waiting} are waiting`, { retryAfterMs }),
-      );
+  /**
+   * A draft for one call of so many submissions, so that the first are placed and stored while the last are still being made; null where
+   * that cannot be. It is handed to `submitDrafted`, or abandoned.
+   */
+  openDraft(entries: number): Draft | null {
+    // Nothing that waits is overtaken.
+    return this.queue.length > 0 ? null : this.beginDraft(entries);
+  }
+
+  private beginDraft(entries: number): Draft | null {
+    const { bulk, state } = this.parts;
+    if (bulk?.isReady !== true || entries < bulk.entriesLeast || this.turns > 0 || this.broken !== null) return null;
+    const { sealedAt, rules } = state();
+    if (sealedAt !== null || rules.at(-1)?.requireSignature === true) return null;
+    try {
+      const time = this.nextTime(this.edge);
+      return new Draft(bulk.begin(this.edge.state(), time), time, this.holdTurn());
+    } catch {
+      // What is wrong is wrong with the commit that is made instead, which says so.
+      return null;
     }
+  }
+
+  /** As `submit`, for submissions all of which were added to the draft. */
+  submitDrafted(submissions: readonly Submission[], draft: Draft): Promise<Appended[]> {
+    const waiting = new WaitingMany(submissions, false, undefined);
     return new Promise((resolve, reject) => {
-      this.queue.push(new Group(call, bytes, resolve, reject));
-      this.queuedEntries += submissions.length;
-      this.queuedBytes += bytes;
-      this.running ??= this.run();
+      waiting.resolve = resolve;
+      waiting.reject = reject;
+      void this.commitDraft({ draft, groups: [waiting] });
     });
+  }
+
+  private enqueue(group: Waiting): void {
+    if (this.broken !== null) {
+      group.reject(this.broken);
+      return;
+    }
+    if (this.ahead !== null && this.goesAhead(group, this.ahead)) {
+      sendAhead(group, this.ahead);
+      return;
+    }
+    const before = this.queuedEntries;
+    const { queueEntriesMax, queueBytesMax, batchEntriesMax } = this.parts.limits;
+    const entries = before + group.submissions.length;
+    const bytes = this.queuedBytes + group.bytes;
+    if (before > 0 && (entries > queueEntriesMax || bytes > queueBytesMax)) {
+      const retryAfterMs = Math.max(10, Math.ceil(this.lastCommitMs * (before / batchEntriesMax)));
+      const waiting = `${before} entries and ${this.queuedBytes} bytes`;
+      const message = `append queue is full: ${waiting} are waiting`;
+      group.reject(new OverloadedError("queue-full", message, { retryAfterMs }));
+      return;
+    }
+    this.queue.push(group);
+    this.queuedEntries = entries;
+    this.queuedBytes = bytes;
+    this.running ??= this.run();
+    const { entriesLeast = Number.POSITIVE_INFINITY } = this.parts.bulk ?? {};
+    if (before < entriesLeast && entries >= entriesLeast) this.openAhead();
+  }
+
+  /** Whether a call joins what was sent ahead. Nothing that waits is overtaken. */
+  private goesAhead(group: Waiting, { draft }: Ahead): boolean {
+    if (!draft.isOpen) return false;
+    const { batchEntriesMax, batchBytesMax } = this.parts.limits;
+    const fits =
+      draft.entries + group.submissions.length <= batchEntriesMax && draft.bytes + group.bytes <= batchBytesMax;
+    if (fits && mayGoAhead(group)) return true;
+    // No more is coming that could join: the thread need not wait for the end of the tick. Its failure is for `commitDraft`.
+    draft.commit().catch(() => {});
+    return false;
+  }
+
+  /** Sends ahead what waits, as far as it can go, if it is worth it. */
+  private openAhead(): void {
+    if (this.ahead !== null || this.parts.bulk?.isReady !== true) return;
+    const draft = this.beginDraft(this.countLeading(this.parts.bulk.entriesLeast));
+    if (draft === null) return;
+    const ahead: Ahead = { draft, groups: [] };
+    this.ahead = ahead;
+    for (const group of this.takeBatch(mayGoAhead)) sendAhead(group, ahead);
+  }
+
+  /** How many of the first that wait could go ahead, as far as `most`. */
+  private countLeading(most: number): number {
+    let entries = 0;
+    for (const group of this.queue) {
+      if (entries >= most || !mayGoAhead(group)) break;
+      entries += group.submissions.length;
+    }
+    return entries;
   }
 
   /** Resolves when everything submitted so far is durable or refused. */
@@ -206,28 +310,61 @@ export class Sequencer {
   }
 
   private inTurn<T>(work: () => Promise<T>): Promise<T> {
-    const next = this.turn.then(work, work);
+    this.turns += 1;
+    const run = async (): Promise<T> => {
+      try {
+        return await work();
+      } finally {
+        this.turns -= 1;
+      }
+    };
+    const next = this.turn.then(run, run);
     this.turn = next.catch(() => {});
     return next;
+  }
+
+  /** Takes the turn, which nobody has, until the returned function is called. */
+  private holdTurn(): () => void {
+    this.turns += 1;
+    let release: () => void = () => {};
+    this.turn = new Promise<void>((resolve) => {
+      release = () => {
+        this.turns -= 1;
+        resolve();
+      };
+    });
+    return release;
   }
 
   private async run(): Promise<void> {
     // Let the calls of this tick join the first batch.
     await new Promise<void>((resolve) => setImmediate(resolve));
     try {
-      while (this.queue.length > 0) {
-        const groups = this.takeBatch();
-        if (groups.length > 0) await this.inTurn(() => this.commitGroups(groups));
+      while (this.queue.length > 0 || this.ahead !== null) {
+        this.openAhead();
+        await this.commitNext();
         // A synchronous store would otherwise hold the event loop for the whole queue.
-        if (this.queue.length > 0) await new Promise<void>((resolve) => setImmediate(resolve));
+        if (this.queue.length > 0 || this.ahead !== null) await new Promise<void>((resolve) => setImmediate(resolve));
       }
     } finally {
       this.running = null;
     }
   }
 
+  private async commitNext(): Promise<void> {
+    const { ahead } = this;
+    if (ahead !== null) {
+      // What comes from now on waits for the next commit.
+      this.ahead = null;
+      await this.commitDraft(ahead);
+      return;
+    }
+    const groups = this.takeBatch();
+    if (groups.length > 0) await this.inTurn(() => this.commitGroups(groups));
+  }
+
   /** The next groups within the batch bounds; aborted ones are refused here, before anything was written. */
-  private takeBatch(): Waiting[] {
+  private takeBatch(mayTake: (group: Waiting) => boolean = () => true): Waiting[] {
     const { batchEntriesMax, batchBytesMax } = this.parts.limits;
     const taken: Waiting[] = [];
     let entries = 0;
@@ -236,6 +373,7 @@ export class Sequencer {
     for (const group of this.queue) {
       const size = group.submissions.length;
       if (taken.length > 0 && (entries + size > batchEntriesMax || bytes + group.bytes > batchBytesMax)) break;
+      if (!mayTake(group)) break;
       used += 1;
       this.queuedEntries -= size;
       this.queuedBytes -= group.bytes;
@@ -257,17 +395,52 @@ export class Sequencer {
     try {
       if (this.broken !== null) throw this.broken;
       await this.commit(this.readsOf(groups), (view, edge) => {
-        const placement = new Placement({ edge, view, state: this.parts.state(), time: this.nextTime(edge) });
+        const placer = new Placer(edge, this.nextTime(edge));
+        const placement = new Placement({ placer, view, state: this.parts.state() });
         outcomes = groups.map((group) => placement.place(group));
-        return placement.batch.entries.length === 0 ? undefined : placement.batch;
+        return placer.batch.entries.length === 0 ? undefined : placer.batch;
       });
     } catch (error) {
-      if (error instanceof FatalError) this.broken = error;
-      for (const group of groups) group.reject(error);
+      this.fail(groups, error);
       return;
     }
     this.lastCommitMs = performance.now() - started;
-    for (let i = 0; i < groups.length; i++) groups[i]!.settle(outcomes[i]!);
+    for (let i = 0; i < groups.length; i++) settle(groups[i]!, outcomes[i]!);
+  }
+
+  private fail(groups: readonly Waiting[], error: unknown): void {
+    if (error instanceof FatalError) this.broken = error;
+    for (const group of groups) group.reject(error);
+  }
+
+  /** Commits what was sent ahead; where that came to nothing, as everything else. */
+  private async commitDraft({ draft, groups }: Ahead): Promise<void> {
+    const started = performance.now();
+    try {
+      const placed = await draft.commit();
+      if (placed === null) {
+        await this.commitGroups(groups);
+        return;
+      }
+      this.lastCommitMs = performance.now() - started;
+      const first = this.edge.size;
+      this.advance(RightEdge.of(placed.edge));
+      // Before anybody is answered: the next call must find that it can be sent ahead as well.
+      draft.end();
+      settleDrafted(groups, placed, { first, time: draft.time });
+    } catch (error) {
+      this.fail(groups, error);
+    } finally {
+      draft.end();
+    }
+  }
+
+  private advance(next: RightEdge): void {
+    const entries = next.size - this.edge.size;
+    this.edge = next;
+    if (entries === 0) return;
+    if (commitChannel.hasSubscribers) commitChannel.publish({ size: next.size, entries });
+    this.parts.committed();
   }
 
   /** Commits what `plan` builds on a fork of the edge; reloads and plans again when the store moved without us. */
@@ -299,14 +472,7 @@ export class Sequencer {
         if (reads.ids.length > 0 && reads.idDigests.length === 0) reads = this.withDigests(reads);
         continue;
       }
-      if (committed) {
-        const count = next.size - this.edge.size;
-        this.edge = next;
-        if (count > 0) {
-          if (commitChannel.hasSubscribers) commitChannel.publish({ size: next.size, entries: count });
-          this.parts.committed();
-        }
-      }
+      if (committed) this.advance(next);
       return;
     }
   }
@@ -340,9 +506,40 @@ export class Sequencer {
 
   /** Places one entry and returns it with the batch parts that it needs; for exclusive plans. */
   placeAlone(submission: Submission, edge: RightEdge): { readonly appended: Appended; readonly batch: Batch } {
-    const placement = new Placement({ edge, view: null, state: this.parts.state(), time: this.nextTime(edge) });
-    return { appended: placement.placeOne(submission), batch: placement.batch };
+    const placer = new Placer(edge, this.nextTime(edge));
+    return { appended: placer.place(submission), batch: placer.batch };
   }
+}
+
+/** Whether it can be committed by another thread; what may still be aborted cannot. */
+function mayGoAhead({ submissions, signal }: Waiting): boolean {
+  if (signal !== undefined) return false;
+  for (const submission of submissions) if (!isPlain(submission)) return false;
+  return true;
+}
+
+function sendAhead(group: Waiting, { draft, groups }: Ahead): void {
+  groups.push(group);
+  for (const submission of group.submissions) draft.add(submission);
+}
+
+function settleDrafted(
+  groups: readonly Waiting[],
+  { leafHashes }: BulkPlaced,
+  { first, time }: { readonly first: number; readonly time: string },
+): void {
+  let at = 0;
+  for (const group of groups) {
+    const appended: Appended[] = [];
+    for (const end = at + group.submissions.length; at < end; at++)
+      appended.push({ index: first + at, leafHash: leafHashes[at]!, time, duplicate: false });
+    settle(group, { appended, refusal: null });
+  }
+}
+
+function settle(group: Waiting, outcome: Outcome): void {
+  if (appendChannel.hasSubscribers) publishAppended(group.submissions, outcome);
+  group.settle(outcome);
 }
 
 function publishAppended(submissions: readonly Submission[], { appended }: Outcome): void {
@@ -355,16 +552,4 @@ function bytesOf(submissions: readonly Submission[]): number {
   let bytes = 0;
   for (const { sizeBytes } of submissions) bytes += sizeBytes;
   return bytes;
-}
-
-function wholeOf(outcome: Outcome): Outcome {
-  return outcome;
-}
-
-function allOf({ appended }: Outcome): Appended[] {
-  return appended;
-}
-
-function firstOf({ appended }: Outcome): Appended {
-  return appended[0]!;
 }

@@ -175,6 +175,32 @@ export interface StorageSnapshot {
   close(): Promise<void>;
 }
 
+/** What a plan answers: one batch, one in parts, or that nothing is to be written. */
+export type Planned = Batch | Iterable<Batch> | undefined;
+
+/** The parts of a batch that may have come whole. */
+export function partsOf(planned: Batch | Iterable<Batch>): Iterable<Batch> {
+  return Symbol.iterator in planned ? planned : [planned];
+}
+
+/** One batch of its parts, for a store that gains nothing from writing them one after another. */
+export function joinParts(planned: Batch | Iterable<Batch>): Batch {
+  if (!(Symbol.iterator in planned)) return planned;
+  const parts = [...planned];
+  const purge = parts.findLast((part) => part.purge !== undefined)?.purge;
+  return {
+    entries: parts.flatMap((part) => part.entries),
+    tiles: parts.flatMap((part) => part.tiles),
+    filters: parts.flatMap((part) => part.filters),
+    ids: parts.flatMap((part) => part.ids),
+    controls: parts.flatMap((part) => part.controls),
+    anchors: parts.flatMap((part) => part.anchors ?? []),
+    unfilter: parts.flatMap((part) => part.unfilter ?? []),
+    redactions: parts.flatMap((part) => part.redactions ?? []),
+    ...(purge === undefined ? {} : { purge }),
+  };
+}
+
 export interface LedgerStorage {
   readonly capabilities: StorageCapabilities;
 
@@ -192,11 +218,13 @@ export interface LedgerStorage {
   /**
    * Runs the synchronous `plan` under the store's write lock and commits its batch atomically; durable when it resolves.
    * The plan may run again (after a lost compare-and-swap), so it must not have effects. When it returns undefined
-   * nothing is written. Resolves with whether a batch was committed. Other processes' commits are seen. Errors:
+   * nothing is written. A batch may come in parts, each continuing the one before: they are asked for, and may be written, one after
+   * another, and commit together; when asking throws, nothing is written. Resolves with whether a batch was committed. Other
+   * processes' commits are seen. Errors:
    * `not-found` (no ledger is there), `storage-busy` (another writer held the lock for too long), `storage-full`, `storage-io`,
    * `read-only`: nothing changed; `outcome-unknown`: the commit may or may not have happened.
    */
-  commit(reads: CommitReads, plan: (view: CommitView) => Batch | undefined): Promise<boolean>;
+  commit(reads: CommitReads, plan: (view: CommitView) => Planned): Promise<boolean>;
 
   /** Entries of `first ≤ index < end`, ascending. At most 4,096 at a time, else `RangeError`. */
   readEntries(first: number, end: number): Promise<readonly StoredEntry[]>;

@@ -1,21 +1,23 @@
 import { encodeHex, encodeUtf8 } from "../core/encoding.ts";
 import { FatalError, UnavailableError } from "../core/errors.ts";
-import type {
-  Batch,
-  CommitReads,
-  CommitView,
-  ErasedId,
-  LedgerStorage,
-  RawEntry,
-  Redaction,
-  SideTables,
-  StorageCapabilities,
-  StorageHead,
-  StorageSnapshot,
-  StoredAnchor,
-  StoredCheckpoint,
-  StoredEntry,
-  StoredFilter,
+import {
+  type Batch,
+  type CommitReads,
+  type CommitView,
+  type ErasedId,
+  joinParts,
+  type LedgerStorage,
+  type Planned,
+  type RawEntry,
+  type Redaction,
+  type SideTables,
+  type StorageCapabilities,
+  type StorageHead,
+  type StorageSnapshot,
+  type StoredAnchor,
+  type StoredCheckpoint,
+  type StoredEntry,
+  type StoredFilter,
 } from "../ledger/storage.ts";
 
 const READ_ENTRIES_MAX = 4_096;
@@ -81,12 +83,12 @@ class MemoryStorage implements LedgerStorage {
     return headOf(this.tables.entries);
   }
 
-  commit(reads: CommitReads, plan: (view: CommitView) => Batch | undefined): Promise<boolean> {
+  commit(reads: CommitReads, plan: (view: CommitView) => Planned): Promise<boolean> {
     return this.write(() => {
       if (this.tables.entries.length === 0) throw new UnavailableError("not-found", "no ledger in this memory");
-      const batch = plan(this.view(reads));
-      if (batch === undefined) return false;
-      this.apply(batch);
+      const planned = plan(this.view(reads));
+      if (planned === undefined) return false;
+      this.apply(joinParts(planned));
       return true;
     });
   }

@@ -1,23 +1,24 @@
 import { resolve } from "node:path";
 import { FatalError, PolicyError, UnavailableError } from "../core/errors.ts";
 import { type Clock, systemClock } from "../ledger/clock.ts";
-import type {
-  Batch,
-  CommitReads,
-  CommitView,
-  LedgerStorage,
-  StorageCapabilities,
-  StorageHead,
-  StorageSnapshot,
-  StoredAnchor,
-  StoredCheckpoint,
-  StoredEntry,
-  StoredFilter,
+import {
+  type Batch,
+  type CommitReads,
+  type CommitView,
+  type LedgerStorage,
+  type Planned,
+  partsOf,
+  type StorageCapabilities,
+  type StorageHead,
+  type StorageSnapshot,
+  type StoredAnchor,
+  type StoredCheckpoint,
+  type StoredEntry,
+  type StoredFilter,
 } from "../ledger/storage.ts";
 import { SqliteFile } from "./sqlite-connection.ts";
 import { loadSqliteDriver, type SqliteDriver } from "./sqlite-driver.ts";
 import { assertDirectory, fileSystemType, isAtRest, networkFileSystem, realPath } from "./sqlite-files.ts";
-import { LogMover } from "./sqlite-log-mover.ts";
 import { createGuards, createSchema, isEmpty, resetDerived } from "./sqlite-schema.ts";
 import { openSnapshot } from "./sqlite-snapshot.ts";
 import { prepareStatements, type Statements } from "./sqlite-statements.ts";
@@ -29,11 +30,13 @@ export interface SqliteStorageOptions {
   readonly create?: boolean;
   /** Constructor of a SQLite driver; better-sqlite3 by default, loaded on first use. */
   readonly driver?: SqliteDriver;
+  /** Moves the write-ahead log after bulk commits, which do it themselves where there is none. Closed with the storage. */
+  readonly logMover?: LogMover;
   /**
-   * A thread may move the write-ahead log after bulk commits; by default, unless `driver` is given. It loads better-sqlite3
-   * itself, because no other driver can be handed to a thread.
+   * For one that commits in bulk, and so slowly that others wait for the end of each commit: pages go to the write-ahead log when they
+   * are full, not all at the end, and no commit moves the log, unless it grows beyond 16 MB: somebody else does.
    */
-  readonly logThread?: boolean;
+  readonly bulk?: boolean;
   /** How long a write waits for other writers, in milliseconds; 30,000 by default. The event loop runs meanwhile. */
   readonly busyTimeoutMs?: number;
   /** Opens a ledger on a network or user-space file system, where no more than one machine may have it open. */
@@ -41,6 +44,19 @@ export interface SqliteStorageOptions {
   readonly clock?: Clock;
   /** `f_type` of the file system of a directory, as statfs(2) of Linux numbers them. */
   readonly fileSystemType?: (directory: string) => Promise<number>;
+}
+
+/** Moves the write-ahead log of a storage into the database on another thread. */
+export interface LogMover {
+  /** Whether commits can leave the log to it. */
+  readonly movesLog: boolean;
+  /** Notes a bulk commit of so many bytes. */
+  wrote(bytes: number): void;
+  /** Resolves when the log is not being moved. */
+  settled(): Promise<void>;
+  /** Calls the listener after each commit that it made itself. */
+  onCommit(listener: () => void): void;
+  close(): Promise<void>;
 }
 
 const BUSY_TIMEOUT_MS = 30_000;
@@ -68,6 +84,7 @@ export async function openSqliteStorage(path: string, options: SqliteStorageOpti
     readOnly,
     busyTimeoutMs: options.busyTimeoutMs ?? BUSY_TIMEOUT_MS,
     clock: options.clock ?? systemClock,
+    spills: options.bulk ?? false,
   });
   const found = await file.look();
   if (found !== "ledger" && (readOnly || options.create !== true)) {
@@ -90,8 +107,8 @@ export async function openSqliteStorage(path: string, options: SqliteStorageOpti
     await file.close();
     throw error;
   }
-  const hasThread = !readOnly && (options.logThread ?? options.driver === undefined) && network === undefined;
-  return new SqliteStorage(file, readPath, hasThread ? new LogMover(location) : undefined);
+  if (options.bulk === true) file.leaveLog(true);
+  return new SqliteStorage(file, readPath, options);
 }
 
 function networkRefused(path: string, fileSystem: string): PolicyError {
@@ -105,10 +122,13 @@ class SqliteStorage implements LedgerStorage {
   readonly capabilities: StorageCapabilities;
   private readonly file: SqliteFile;
   private readonly logMover: LogMover | undefined;
+  private readonly leavesLog: boolean;
 
-  constructor(file: SqliteFile, readPath: string, logMover: LogMover | undefined) {
+  constructor(file: SqliteFile, readPath: string, options: Pick<SqliteStorageOptions, "logMover" | "bulk">) {
     this.file = file;
-    this.logMover = logMover;
+    this.logMover = options.logMover;
+    this.logMover?.onCommit(() => file.wake());
+    this.leavesLog = options.bulk ?? false;
     const capabilities = { name: "sqlite", durable: true, shared: true, synchronous: true, location: file.path };
     this.capabilities = readPath === file.path ? capabilities : { ...capabilities, readLocation: readPath };
   }
@@ -146,23 +166,29 @@ class SqliteStorage implements LedgerStorage {
     );
   }
 
-  commit(reads: CommitReads, plan: (view: CommitView) => Batch | undefined): Promise<boolean> {
+  commit(reads: CommitReads, plan: (view: CommitView) => Planned): Promise<boolean> {
     return this.file.write(({ statements }) => {
       const head = headOf(statements);
-      const batch = plan(viewOf(statements, head, reads));
-      if (batch === undefined) return false;
-      writeBatch(statements, batch, head.size);
-      this.shareLog(batch);
+      const planned = plan(viewOf(statements, head, reads));
+      if (planned === undefined) return false;
+      let { size } = head;
+      let bytes = 0;
+      for (const part of partsOf(planned)) {
+        writeBatch(statements, part, size);
+        size += part.entries.length;
+        bytes += bytesOf(part);
+      }
+      if (!this.leavesLog) this.shareLog(size - head.size, bytes);
       return true;
     });
   }
 
   /** Bulk commits leave the log to the mover. Small ones are faster when they empty it themselves: it stays short, and is written over. */
-  private shareLog({ entries }: Batch): void {
+  private shareLog(entries: number, bytes: number): void {
     const { logMover } = this;
-    const isBulk = entries.length >= BULK_ENTRIES;
-    this.file.leaveLog(isBulk && logMover?.isReady === true);
-    if (isBulk) logMover?.wrote(entries.reduce((sum, { entry, body }) => sum + entry.length + (body?.length ?? 0), 0));
+    const isBulk = entries >= BULK_ENTRIES;
+    this.file.leaveLog(isBulk && logMover?.movesLog === true);
+    if (isBulk) logMover?.wrote(bytes);
   }
 
   async readEntries(first: number, end: number): Promise<readonly StoredEntry[]> {
@@ -315,6 +341,10 @@ function writeBatch(statements: Statements, batch: Batch, size: number): void {
   for (const block of batch.unfilter ?? []) statements.blankFilter(block);
   for (const redaction of batch.redactions ?? []) statements.redact(redaction, size);
   if (batch.purge !== undefined) statements.insertPurge(batch.purge);
+}
+
+function bytesOf({ entries }: Batch): number {
+  return entries.reduce((sum, { entry, body }) => sum + entry.length + (body?.length ?? 0), 0);
 }
 
 function writeDerived(statements: Statements, batch: Batch): void {

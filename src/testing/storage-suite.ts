@@ -206,6 +206,35 @@ export function storageSuite(
         expect(await storage.readEntries(0, 1_000)).toEqual(batchOf(0, 272).entries);
       });
 
+      check("commits a batch that comes in parts as one", async ({ storage }) => {
+        await storage.create(genesis);
+        const tiles = [{ level: 0, index: 0, hashes: bytesOf(1, 32 * TILE_WIDTH) }];
+        const committed = await storage.commit(NO_READS, function* ({ head }) {
+          yield batchOf(head.size, 60);
+          yield batchOf(head.size + 60, 0, { tiles });
+          yield batchOf(head.size + 60, 1, { ids: [{ id: "a", index: 61 }], controls: [61] });
+        });
+        expect(committed).toBe(true);
+        expect(await storage.readEntries(0, 1_000)).toEqual(batchOf(0, 62).entries);
+        expect((await storage.findById("a"))?.index).toBe(61);
+        expect(await controlsOf(storage)).toEqual([0, 61]);
+        expect(await storage.readTile(0, 0)).toEqual(tiles[0]!.hashes);
+      });
+
+      check("writes nothing of a batch whose later parts fail, or leave a gap", async ({ storage }) => {
+        await storage.create(genesis);
+        const failure = new Error("no more parts");
+        const failed = storage.commit(NO_READS, function* ({ head }) {
+          yield batchOf(head.size, 3);
+          throw failure;
+        });
+        expect(await failed.catch((error: unknown) => error)).toBe(failure);
+        const gap = storage.commit(NO_READS, () => [batchOf(1, 3), batchOf(5, 1)]);
+        expect(await outcomeOf(gap)).toBe("invariant-broken");
+        expect(await sizeOf(storage)).toBe(1);
+        expect(await appendOne(storage)).toBe(true);
+      });
+
       check("writes nothing and returns false when the plan returns undefined", async ({ storage }) => {
         await storage.create(genesis);
         expect(await storage.commit(NO_READS, () => undefined)).toBe(false);

@@ -22,6 +22,8 @@ export interface Answer {
   readonly erased?: number;
   readonly by?: number;
   readonly hold?: number;
+  /** Index and leaf hash of each event without id. */
+  readonly bulk?: readonly (readonly [index: number, leafHash: string])[];
 }
 
 export interface Writer {

@@ -29,6 +29,8 @@ async function audit(place: Place, answers: readonly Answer[]): Promise<Ledger> 
     expect(entry.leafHash).toBe(leafHash);
     if (entry.erased === null) expect(entry.event?.id).toBe(id);
   }
+  for (const { bulk = [] } of answers)
+    for (const [index, leafHash] of bulk) expect((await ledger.read(index)).leafHash).toBe(leafHash);
   for (const { erased, by } of answers)
     if (erased !== undefined) expect(await ledger.read(erased)).toMatchObject({ event: null, erased: { by } });
   const report = await ledger.verify();
@@ -181,7 +183,9 @@ describe(`processes (seed ${SEED})`, () => {
       expect(same.filter(({ duplicate }) => duplicate === false)).toHaveLength(1);
     }
     const ledger = await audit(place, answers);
-    expect(ledger.size).toBe(1 + PROCESSES * appends + appends / 10);
+    const bulk = answers.reduce((sum, answer) => sum + (answer.bulk?.length ?? 0), 0);
+    expect(bulk).toBeGreaterThan(PROCESSES * 64);
+    expect(ledger.size).toBe(1 + PROCESSES * appends + appends / 10 + bulk);
     await ledger.close();
 
     // Verifications that began and ended while others wrote, and saw the ledger grow.
