@@ -242,14 +242,15 @@ export class Checkpointer {
       const first = tile * TILE_WIDTH;
       const end = Math.min(edge.size, first + TILE_WIDTH);
       const hashes = await read(0, tile, end - first);
-      const entries = await this.parts.storage.readEntries(first, end);
+      const entries = await this.parts.storage.readEntryTexts(first, end);
       if (entries.length !== end - first)
         throw new FatalError(
           "invariant-broken",
           `entries between ${first} and ${end - 1} are missing in the store; not signing`,
         );
-      for (const { index, entry } of entries) {
-        const expected = encodeHex(hashes.subarray((index - first) * HASH_BYTES, (index - first + 1) * HASH_BYTES));
+      for (const [i, entry] of entries.entries()) {
+        const index = first + i;
+        const expected = encodeHex(hashes.subarray(i * HASH_BYTES, (i + 1) * HASH_BYTES));
         const found = leafHashHex(entry);
         if (found !== expected) {
           throw new FatalError(

@@ -22,6 +22,8 @@ export interface TreeCopy {
   readonly location?: string;
   /** Called with every block, in order, before it is written; throws to stop. */
   readonly onBlock?: (block: EntryBlock) => void;
+  /** Awaited after each block: whoever has something more urgent to do holds the copying up. */
+  readonly pause?: (() => Promise<void>) | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -37,7 +39,7 @@ const WRITES_AT_ONCE = 16;
  * the full tile is there, so also before the checkpoint that needs no partial one is published.
  */
 export async function copyTree(copy: TreeCopy): Promise<number> {
-  const { archive, tiles, before, onBlock, signal } = copy;
+  const { archive, tiles, before, onBlock, pause, signal } = copy;
   const { size } = tiles;
   const writer = new Writer(archive);
   try {
@@ -46,6 +48,7 @@ export async function copyTree(copy: TreeCopy): Promise<number> {
       onBlock?.(block);
       await writer.put(bundlePath(block.index, block.count), encodeBundle(block.entries));
       await writer.put(tilePath(0, block.index, block.count), block.hashes);
+      await pause?.();
     }
     for (const { level, index, width } of newTiles(before, size))
       if (level > 0) await writer.put(tilePath(level, index, width), await tiles.tile(level, index));

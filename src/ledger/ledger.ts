@@ -33,7 +33,7 @@ import { type ExportOptions, exportLedger, wholeEntry } from "./export.ts";
 import { Indexer } from "./indexer.ts";
 import { KeyEvents } from "./key-events.ts";
 import { policyOf } from "./ledger-policy.ts";
-import { type LedgerLimits, PURGE_RETRY_MS } from "./limits.ts";
+import { BUSY_PAUSE_MS, type LedgerLimits, PURGE_RETRY_MS } from "./limits.ts";
 import type { LockStore } from "./lock-store.ts";
 import type { Appended } from "./placement.ts";
 import { buildReceipt, buildTlogProof } from "./prove.ts";
@@ -601,7 +601,13 @@ export class LedgerEngine {
     const note = await this.checkpoint(options);
     const cosigned = this.witnessing?.latest;
     const witnessed = cosigned != null && headOf(cosigned.note).size === headOf(note).size ? cosigned.note : note;
-    return publishLedger({ ...this.proofParts(), archive, note: witnessed, bodies: options.bodies });
+    return publishLedger({
+      ...this.proofParts(),
+      archive,
+      note: witnessed,
+      bodies: options.bodies,
+      pause: this.letAppend,
+    });
   }
 
   /**
@@ -766,6 +772,11 @@ export class LedgerEngine {
   private requireOpen(): void {
     if (this.closing !== null) throw new UnavailableError("closed", "the ledger is closed");
   }
+
+  /** Holds up what can wait while events come in. */
+  private readonly letAppend = async (): Promise<void> => {
+    if (this.sequencer.isBusy) await new Promise<void>((resolve) => setTimeout(resolve, BUSY_PAUSE_MS));
+  };
 
   private requireWritable(): void {
     this.requireOpen();

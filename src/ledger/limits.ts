@@ -64,6 +64,8 @@ export const READ_PAGE_ENTRIES = 512;
 export const DRAFT_BYTES_MAX: number = 16 * 1024 * 1024;
 /** Loops over many entries let others have the event loop this often. */
 export const SLICE_MS = 10;
+/** While events come in, publishing does 256 entries, a few milliseconds of work, and then nothing for as long as this. */
+export const BUSY_PAUSE_MS = 20;
 /** Background indexing of one block runs only after the write path was idle for this long. */
 export const INDEX_IDLE_MS = 100;
 /** Events of a stream that `appendAll` submits at once. */

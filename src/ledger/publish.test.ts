@@ -436,24 +436,50 @@ describe("publish, against what is there", () => {
     expect(await archive.get("checkpoint")).toEqual(encodeUtf8(cosigned));
   });
 
+  it("can be held up after each block, and is while events come in", async () => {
+    await using test = await createTestLedger();
+    const { ledger } = test;
+    await append(ledger, 1_100);
+    let pauses = 0;
+    const parts = partsOf(ledger, memoryArchive(), await ledger.checkpoint());
+    const pause = async (): Promise<void> => {
+      pauses += 1;
+    };
+    await publishLedger({ ...parts, pause });
+    expect(pauses).toBe(5);
+    const archive = memoryArchive();
+    let published = false;
+    const started = performance.now();
+    const publishing = ledger.publish(archive).then(() => {
+      published = true;
+    });
+    let appended = 0;
+    for (; !published; appended++)
+      await Promise.all([ledger.append({ action: "more" }), ledger.append({ action: "more" })]);
+    await publishing;
+    // Five times 20 ms, but for what its timers round off.
+    expect(performance.now() - started).toBeGreaterThan(90);
+    expect(appended).toBeGreaterThan(5);
+  });
+
   it("publishes nothing that is not under the signature: a store that changed behind the engine's back is noticed", async () => {
     await using test = await createTestLedger();
     const { ledger } = test;
     await append(ledger, 300);
     const parts = partsOf(ledger, memoryArchive(), await ledger.checkpoint());
     const { storage } = parts;
-    const withEntries = (readEntries: LedgerStorage["readEntries"]): LedgerStorage =>
-      ({ readEntries, readTile: (level, index) => storage.readTile(level, index) }) as LedgerStorage;
+    const withEntries = (readEntryTexts: LedgerStorage["readEntryTexts"]): LedgerStorage =>
+      ({ readEntryTexts, readTile: (level, index) => storage.readTile(level, index) }) as LedgerStorage;
     const altered = withEntries(async (first, end) =>
-      (await storage.readEntries(first, end)).map((stored) =>
-        stored.index === 7 ? { ...stored, entry: stored.entry.replace("2026", "2025") } : stored,
+      (await storage.readEntryTexts(first, end)).map((entry, i) =>
+        first + i === 7 ? entry.replace("2026", "2025") : entry,
       ),
     );
     await expect(publishLedger({ ...parts, storage: altered })).rejects.toMatchObject({
       code: "invariant-broken",
       details: { index: 7 },
     });
-    const missing = withEntries(async (first, end) => (await storage.readEntries(first, end)).slice(1));
+    const missing = withEntries(async (first, end) => (await storage.readEntryTexts(first, end)).slice(1));
     await expect(publishLedger({ ...parts, storage: missing })).rejects.toMatchObject({ code: "invariant-broken" });
     expect((parts.archive as MemoryArchive).objects.size).toBe(0);
   });

@@ -23,6 +23,8 @@ export interface PublishParts {
   readonly note: string;
   /** Publish the bodies too, from now on. Left out: as in the archive. */
   readonly bodies?: true | undefined;
+  /** Awaited now and then: holds up what can wait. */
+  readonly pause?: (() => Promise<void>) | undefined;
 }
 
 export interface Published {
@@ -82,11 +84,11 @@ async function copyOwnTree(parts: PublishParts, head: Checkpoint, before: number
   const { archive, storage, edge } = parts;
   const bundle = async ({ index, count }: BundlePlace): Promise<Uint8Array[]> => {
     const first = index * TILE_WIDTH;
-    return (await storage.readEntries(first, first + count)).map(({ entry }) => encodeUtf8(entry));
+    return (await storage.readEntryTexts(first, first + count)).map(encodeUtf8);
   };
   try {
     const tiles = await AuthenticTiles.open({ size: head.size, root: head.root, read: edge.tileReader(storage) });
-    return await copyTree({ archive, tiles, before, bundle });
+    return await copyTree({ archive, tiles, before, bundle, pause: parts.pause });
   } catch (error) {
     if (!isTallystickError(error) || (error.code !== "proof-invalid" && error.code !== "malformed-tile")) throw error;
     const message = `the store does not hold what was signed at size ${head.size}: ${error.message}; not publishing, run verify`;

@@ -125,6 +125,11 @@ export class Sequencer {
     return { entries: this.queuedEntries, bytes: this.queuedBytes };
   }
 
+  /** Whether something waits, or is being committed. */
+  get isBusy(): boolean {
+    return this.turns > 0 || this.queue.length > 0;
+  }
+
   /** Enqueues one submission. Resolves once durable. */
   submitOne(submission: Submission, signal?: AbortSignal): Promise<Appended> {
     // Not a literal, for the same reason as `Submission`.

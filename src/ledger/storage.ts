@@ -228,6 +228,8 @@ export interface LedgerStorage {
 
   /** Entries of `first ≤ index < end`, ascending. At most 4,096 at a time, else `RangeError`. */
   readEntries(first: number, end: number): Promise<readonly StoredEntry[]>;
+  /** The texts of the same entries alone, for who needs no more: a third of the time. */
+  readEntryTexts(first: number, end: number): Promise<readonly string[]>;
   readTile(level: number, index: number): Promise<Uint8Array | undefined>;
   /** Filters of `first ≤ block < end` that exist, ascending. */
   readFilters(first: number, end: number): Promise<readonly StoredFilter[]>;

@@ -101,6 +101,10 @@ class MemoryStorage implements LedgerStorage {
     return this.tables.entries.slice(Math.max(0, first), Math.max(0, end)).map(copyEntry);
   }
 
+  async readEntryTexts(first: number, end: number): Promise<readonly string[]> {
+    return (await this.readEntries(first, end)).map(({ entry }) => entry);
+  }
+
   async readTile(level: number, index: number): Promise<Uint8Array | undefined> {
     this.assertOpen();
     return this.tables.tiles.get(`${level}/${index}`)?.slice();

@@ -43,6 +43,7 @@ export interface Statements {
   commit(): void;
   readLast(): { readonly index: number; readonly entry: string } | undefined;
   readEntries(first: number, end: number): StoredEntry[];
+  readEntryTexts(first: number, end: number): string[];
   readTile(level: number, index: number): Uint8Array | undefined;
   readFilters(first: number, end: number): StoredFilter[];
   readFilterBlocks(first: number, end: number): number[];
@@ -77,6 +78,7 @@ export function prepareStatements(db: SqliteDatabase): Statements {
   const commit = prepare("COMMIT");
   const last = prepare(LAST_ENTRY);
   const entries = prepare(`SELECT ${ENTRY_COLUMNS} FROM entries e WHERE e.idx >= ? AND e.idx < ? ORDER BY e.idx`);
+  const entryTexts = prepare("SELECT idx, entry FROM entries WHERE idx >= ? AND idx < ? ORDER BY idx");
   const tile = prepare("SELECT hashes FROM tiles WHERE id = ?");
   const filters = prepare(
     "SELECT block, bits FROM filters WHERE bits IS NOT NULL AND block >= ? AND block < ? ORDER BY block",
@@ -128,6 +130,11 @@ export function prepareStatements(db: SqliteDatabase): Statements {
       return row === undefined ? undefined : { index: row.idx, entry: row.entry };
     },
     readEntries: (first, end) => (entries().all(first, end) as EntryRow[]).map(entryOf),
+    readEntryTexts: (first, end) =>
+      (entryTexts().all(first, end) as Pick<EntryRow, "idx" | "entry">[]).map(({ idx, entry }) => {
+        if (typeof entry !== "string") throw misfit(idx);
+        return entry;
+      }),
     readTile(level, index) {
       const row = tile().get(tileKey(level, index)) as { readonly hashes: Uint8Array } | undefined;
       return row === undefined ? undefined : plainBytes(row.hashes);
@@ -232,6 +239,11 @@ function prepareInsert(
   };
 }
 
+function misfit(index: number): UnavailableError {
+  const message = `entry ${index} holds a value of another type than its column`;
+  return new UnavailableError("storage-corrupt", message, { details: { index } });
+}
+
 function entryOf({ idx, entry, body, salts, disclosure }: EntryRow): StoredEntry {
   // STRICT tables keep types apart, but not against somebody who edits the file.
   const isText = (value: unknown): boolean => value === null || typeof value === "string";
@@ -240,10 +252,8 @@ function entryOf({ idx, entry, body, salts, disclosure }: EntryRow): StoredEntry
     !isText(body) ||
     !isText(disclosure) ||
     (salts !== null && !(salts instanceof Uint8Array))
-  ) {
-    const message = `entry ${idx} holds a value of another type than its column`;
-    throw new UnavailableError("storage-corrupt", message, { details: { index: idx } });
-  }
+  )
+    throw misfit(idx);
   return { index: idx, entry, body, salts: salts === null ? null : plainBytes(salts), disclosure };
 }
 

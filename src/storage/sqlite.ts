@@ -192,10 +192,13 @@ class SqliteStorage implements LedgerStorage {
   }
 
   async readEntries(first: number, end: number): Promise<readonly StoredEntry[]> {
-    if (end - first > READ_ENTRIES_MAX) {
-      throw new RangeError(`readEntries: expected at most ${READ_ENTRIES_MAX} entries at a time, got ${end - first}`);
-    }
+    checkCount(first, end);
     return this.read((statements) => statements.readEntries(first, end), []);
+  }
+
+  async readEntryTexts(first: number, end: number): Promise<readonly string[]> {
+    checkCount(first, end);
+    return this.read((statements) => statements.readEntryTexts(first, end), []);
   }
 
   readTile(level: number, index: number): Promise<Uint8Array | undefined> {
@@ -302,6 +305,11 @@ class SqliteStorage implements LedgerStorage {
       () => absent,
     );
   }
+}
+
+function checkCount(first: number, end: number): void {
+  if (end - first <= READ_ENTRIES_MAX) return;
+  throw new RangeError(`readEntries: expected at most ${READ_ENTRIES_MAX} entries at a time, got ${end - first}`);
 }
 
 function headOf(statements: Statements): StorageHead {

@@ -416,6 +416,9 @@ export function storageSuite(
         await fill(storage, 20);
         expect(await storage.readEntries(5, 8)).toEqual(batchOf(5, 3).entries);
         expect(await storage.readEntries(18, 1_000)).toEqual(batchOf(18, 2).entries);
+        expect(await storage.readEntryTexts(18, 1_000)).toEqual([entryOf(18).entry, entryOf(19).entry]);
+        expect(await storage.readEntryTexts(20, 30)).toEqual([]);
+        expect(await outcomeOf(storage.readEntryTexts(0, READ_ENTRIES_MAX + 1))).toBe("RangeError");
         expect(await storage.readEntries(8, 8)).toEqual([]);
         expect(await storage.readEntries(20, 30)).toEqual([]);
       });
