@@ -77,7 +77,8 @@ export class BulkThread implements BulkWriter, LogMover {
   }
 
   get isReady(): boolean {
-    return this.state === "idle" || this.state === "moving";
+    // Whoever waits for the log would wait for ever if one commit followed the other.
+    return this.waiting.length === 0 && (this.state === "idle" || this.state === "moving");
   }
 
   /** Whether bulk commits of the other thread can leave the log to it. */
@@ -86,14 +87,20 @@ export class BulkThread implements BulkWriter, LogMover {
   }
 
   begin(edge: EdgeState, time: string): BulkCommit {
+    this.tell({ do: "commit", edge, time });
     this.state = "committing";
     this.worker?.ref();
-    this.tell({ do: "commit", edge, time });
     const answered = new Promise<BulkAnswer | null>((resolve) => {
       this.ended = resolve;
     });
     const post = (part: BulkPart): void => {
-      this.worker?.postMessage(part, [part.bytes.buffer as ArrayBuffer]);
+      try {
+        this.worker?.postMessage(part, [part.bytes.buffer as ArrayBuffer]);
+      } catch (error) {
+        // Of a commit that lacks a part nothing must be left, and nobody must wait for the rest of it.
+        void this.worker?.terminate();
+        throw error;
+      }
       const signal = new Int32Array(this.posted);
       Atomics.add(signal, 0, 1);
       Atomics.notify(signal, 0);
@@ -143,7 +150,8 @@ export class BulkThread implements BulkWriter, LogMover {
       worker.unref();
       this.worker = worker;
       worker.on("message", (answer: BulkAnswer) => this.hear(answer));
-      worker.on("error", () => this.end());
+      // It ends then, and only when it has ended has it let go of the file.
+      worker.on("error", () => {});
       this.exited = new Promise((resolve) => {
         worker.on("exit", () => {
           this.end();

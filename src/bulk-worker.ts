@@ -63,7 +63,8 @@ async function serve(): Promise<void> {
   };
   port.on("message", (message: BulkRequest | BulkPart) => {
     keep(message);
-    void serveAll();
+    // Whatever the process does about such failures: nobody must wait for a thread that answers no more.
+    serveAll().catch(() => process.exit(1));
   });
   answer({ moved: true });
 }
@@ -98,10 +99,10 @@ async function commit(
     for (let part = coming.next(); part !== null; part = coming.next())
       yield placePart(part, { edge, chain, leafHashes });
   }
+  let isCommitted = false;
   try {
     const reads = { ids: [], idDigests: [], indexes: [] };
-    const committed = await storage.commit(reads, ({ head }) => (edge.matches(head) ? place() : undefined));
-    if (committed) return { placed: { leaves: Buffer.from(leafHashes.join(""), "latin1"), edge: edge.state() } };
+    isCommitted = await storage.commit(reads, ({ head }) => (edge.matches(head) ? place() : undefined));
   } catch (error) {
     // Every other failure left nothing behind, and the other thread meets and reports it if it lasts.
     if (isTallystickError(error) && error.code === "outcome-unknown")
@@ -109,7 +110,9 @@ async function commit(
   } finally {
     await coming.skip();
   }
-  return { placed: null };
+  // What fails from here on must not be taken for a lost bet: it ends the thread.
+  if (!isCommitted) return { placed: null };
+  return { placed: { leaves: Buffer.from(leafHashes.join(""), "latin1"), edge: edge.state() } };
 }
 
 /** The parts of one commit, in order, until its last one. */

@@ -60,25 +60,23 @@ export class Appender {
     }
     if (events.length === 0) return [];
     const { sequencer } = this.parts;
-    const isPlain = options.signal === undefined && options.signer === undefined;
-    const draft = isPlain ? sequencer.openDraft(events.length) : null;
+    const draft = mayGoAhead(events[0], options) ? sequencer.openDraft(events.length) : null;
     const submissions: Submission[] = [];
-    for (let i = 0; i < events.length; i++) {
-      const event = events[i]!;
-      try {
+    try {
+      for (const event of events) {
         const submission = isUnsigned(event, options)
           ? this.prepareUnsigned(event, options)
           : await this.prepareSigned(event, options);
         submissions.push(submission);
         draft?.add(submission);
-      } catch (error) {
-        draft?.abandon();
-        throw withPosition(error, { position: i, durable: 0 });
+        // A large call is prepared in slices, so that others get the event loop in between.
+        if (submissions.length % 1_000 === 0) await new Promise<void>((resolve) => setImmediate(resolve));
       }
-      // A large call is prepared in slices, so that others get the event loop in between.
-      if (i % 1_000 === 999) await new Promise<void>((resolve) => setImmediate(resolve));
+    } catch (error) {
+      draft?.giveUp();
+      throw withPosition(error, { position: submissions.length, durable: 0 });
     }
-    if (draft !== null) return sequencer.submitDrafted(submissions, draft);
+    if (draft?.isGivenUp === false) return sequencer.submitDrafted(submissions, draft);
     return sequencer.submit(submissions, options.signal);
   }
 
@@ -201,6 +199,11 @@ export class Appender {
   private get state(): LedgerState {
     return this.parts.state();
   }
+}
+
+/** Whether a call that begins with this event is likely to have nothing that must be looked at under the lock. */
+function mayGoAhead(first: Event | undefined, options: AppendOptions): boolean {
+  return options.signal === undefined && first?.id === undefined && isUnsigned(first as Event, options);
 }
 
 function isUnsigned(event: Event, options: AppendOptions): boolean {

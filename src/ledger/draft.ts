@@ -28,11 +28,16 @@ export class Draft {
     return this.placed === null;
   }
 
+  /** True once it was given up: then nothing of it is handed over, and others may be committed before it. */
+  get isGivenUp(): boolean {
+    return this.bulk === null;
+  }
+
   /** Adds a submission, or gives the whole bet up if it is none that can be handed over. */
   add(submission: Submission): void {
-    if (this.bulk === null) return;
     this.entries += 1;
     this.bytes += submission.sizeBytes;
+    if (this.bulk === null) return;
     if (isPlain(submission) && this.bytes <= DRAFT_BYTES_MAX) this.bulk.add(submission);
     else this.giveUp();
   }
@@ -49,15 +54,11 @@ export class Draft {
     this.release = null;
   }
 
-  /** In place of `commit`. */
-  abandon(): void {
-    this.giveUp();
-    void this.abandoned.then(() => this.end());
-  }
-
-  private giveUp(): void {
+  /** In place of `commit` and `end`. */
+  giveUp(): void {
     if (this.bulk === null) return;
-    this.abandoned = this.bulk.abandon();
+    const end = (): void => this.end();
+    this.abandoned = this.bulk.abandon().then(end, end);
     this.bulk = null;
   }
 }

@@ -163,7 +163,7 @@ export class Sequencer {
 
   /**
    * A draft for one call of so many submissions, so that the first are placed and stored while the last are still being made; null where
-   * that cannot be. It is handed to `submitDrafted`, or abandoned.
+   * that cannot be. It is handed to `submitDrafted`, or given up.
    */
   openDraft(entries: number): Draft | null {
     // Nothing that waits is overtaken.
@@ -262,7 +262,10 @@ export class Sequencer {
 
   /** Catches up with what other processes appended. */
   refresh(): Promise<void> {
-    return this.inTurn(() => this.catchUp());
+    return this.inTurn(async () => {
+      // What this process committed meanwhile is no news.
+      if (!this.edge.matches(await this.parts.storage.head())) await this.catchUp();
+    });
   }
 
   /** Others may have appended; what this process hashed or read before must still stand where it stood. */
@@ -424,11 +427,13 @@ export class Sequencer {
     try {
       const placed = await draft.commit();
       if (placed === null) {
-        await this.commitGroups(groups);
+        // Whoever called later still waits for the turn, which a draft that was given up has let go.
+        if (draft.isGivenUp) await this.inTurn(() => this.commitGroups(groups));
+        else await this.commitGroups(groups);
         return;
       }
       this.lastCommitMs = performance.now() - started;
-      const first = this.edge.size;
+      const first = placed.edge.size - placed.leafHashes.length;
       this.advance(RightEdge.of(placed.edge));
       // Before anybody is answered: the next call must find that it can be sent ahead as well.
       draft.end();
