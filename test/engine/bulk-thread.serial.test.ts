@@ -43,6 +43,11 @@ describe("the thread that stores what is appended in bulk", () => {
     expect(facts.longestLog).toBeLessThan(5_000 * 4_120);
   });
 
+  it("lets an erasure be finished while events keep coming", (context) => {
+    const facts = run(context, "an erasure while events keep coming");
+    expect(facts).toMatchObject({ ...sound, isErased: true, winsAgain: true });
+  });
+
   it("stores events of every size, alphabet and scheme as the other thread does", (context) => {
     expect(run(context, "all sorts of events")).toMatchObject({ ...sound, hasWon: true, isSame: true });
   });
