@@ -108,7 +108,7 @@ async function commit(
     if (isTallystickError(error) && error.code === "outcome-unknown")
       return { failed: (error as TallystickError).toJSON() };
   } finally {
-    await coming.skip();
+    await coming.discardRest();
   }
   // What fails from here on must not be taken for a lost bet: it ends the thread.
   if (!isCommitted) return { placed: null };
@@ -133,7 +133,7 @@ class Coming {
   }
 
   /** Lets the rest pass by. */
-  async skip(): Promise<void> {
+  async discardRest(): Promise<void> {
     while (!this.isOver) {
       const part = takePart();
       if (part === undefined) await new Promise<void>((resolve) => setTimeout(resolve, 1));
