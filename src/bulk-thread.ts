@@ -1,7 +1,6 @@
 import { type ResourceLimits, Worker } from "node:worker_threads";
-import type { Scheme } from "./core/entry.ts";
+import { BulkPart, keepParts, PART_ENTRIES } from "./bulk-part.ts";
 import { errorFromJson, FatalError } from "./core/errors.ts";
-import { writeText } from "./core/hash.ts";
 import type { BulkCommit, BulkPlaced, BulkWriter } from "./ledger/bulk-writer.ts";
 import type { EdgeState } from "./ledger/right-edge.ts";
 import type { Submission } from "./ledger/submission.ts";
@@ -9,29 +8,25 @@ import type { LogMover } from "./storage/sqlite.ts";
 
 export interface BulkThreadData {
   readonly path: string;
-  /** Counts the parts that were posted: what the thread waits on inside a commit. */
-  readonly posted: SharedArrayBuffer;
+  /** Two numbers, see `POSTED` and `KNOWN`. */
+  readonly signal: SharedArrayBuffer;
 }
 
-/** What the thread is told to do. The parts of a commit follow it. */
+/** Place of the number of parts of the commit under way that are whole: what the thread waits on inside a commit. */
+export const POSTED = 0;
+/** Place of the number of parts that it was ever told of. */
+export const KNOWN = 1;
+
+/** What the thread is told to do. Of a commit the parts come later, the first in part 0. */
 export type BulkRequest =
   | { readonly do: "commit"; readonly edge: EdgeState; readonly time: string }
   | { readonly do: "move" }
   | { readonly do: "close" };
 
-/** Submissions of one scheme as bytes, which are handed to the thread without being copied. */
-export interface BulkPart {
-  /** Body, commitment and salts of one after another. */
-  readonly bytes: Uint8Array;
-  readonly bodySizes: readonly number[];
-  readonly saltSizes: readonly number[];
-  readonly commitmentSize: number;
-  readonly scheme: Scheme;
-  /** Every body is ASCII. */
-  readonly isAscii: boolean;
-  readonly isLast: boolean;
-  /** With the last part: nothing of the commit is wanted. */
-  readonly isAbandoned: boolean;
+/** The memory of a part: of a new one, or in place of the one that it had. */
+export interface BulkMemory {
+  readonly part: number;
+  readonly buffer: SharedArrayBuffer;
 }
 
 /** What it answers: the end of a commit; then, or when it begins, or was told to, that the log is moved. */
@@ -42,9 +37,6 @@ export type BulkAnswer =
 
 /** Bytes committed by the other thread after which the log is moved: some 900 pages, a little less than what makes a commit move them itself. */
 const MOVE_BYTES = 2 * 1024 * 1024;
-/** A part is posted when it has so many submissions, or bytes. */
-const PART_ENTRIES = 50;
-const PART_BYTES = 32 * 1024;
 const LEAF_HEX_DIGITS = 64;
 const THREAD_MEMORY: ResourceLimits = { maxYoungGenerationSizeMb: 64, maxOldGenerationSizeMb: 256 };
 
@@ -59,7 +51,9 @@ export class BulkThread implements BulkWriter, LogMover {
   private readonly startBytes: number;
   private state: "new" | "starting" | "idle" | "committing" | "moving" | "gone" = "new";
   private worker: Worker | undefined;
-  private readonly posted = new SharedArrayBuffer(4);
+  private readonly signal = new Int32Array(new SharedArrayBuffer(8));
+  /** In the order in which a commit fills them. */
+  private readonly parts: (BulkPart | undefined)[] = [];
   private exited: Promise<void> = Promise.resolve();
   private written = 0;
   /** Somebody waits for its end, which must keep the process. */
@@ -87,25 +81,33 @@ export class BulkThread implements BulkWriter, LogMover {
   }
 
   begin(edge: EdgeState, time: string): BulkCommit {
+    Atomics.store(this.signal, POSTED, 0);
     this.tell({ do: "commit", edge, time });
     this.state = "committing";
     this.worker?.ref();
     const answered = new Promise<BulkAnswer | null>((resolve) => {
       this.ended = resolve;
     });
-    const post = (part: BulkPart): void => {
-      try {
-        this.worker?.postMessage(part, [part.bytes.buffer as ArrayBuffer]);
-      } catch (error) {
-        // Of a commit that lacks a part nothing must be left, and nobody must wait for the rest of it.
-        void this.worker?.terminate();
-        throw error;
-      }
-      const signal = new Int32Array(this.posted);
-      Atomics.add(signal, 0, 1);
-      Atomics.notify(signal, 0);
+    const part = (number: number, submission?: Submission): BulkPart => this.partFor(number, submission);
+    const post = (): void => {
+      Atomics.add(this.signal, POSTED, 1);
+      Atomics.notify(this.signal, POSTED);
     };
-    return new CommitUnderWay(post, answered);
+    return new CommitUnderWay({ part, post, answered });
+  }
+
+  /** An empty part, in which the submission has room. */
+  private partFor(number: number, submission: Submission | undefined): BulkPart {
+    let part = this.parts[number];
+    part?.clear();
+    if (part === undefined || (submission !== undefined && !part.fits(submission))) {
+      part = BulkPart.create(submission);
+      this.parts[number] = part;
+      const memory: BulkMemory = { part: number, buffer: part.buffer };
+      this.worker?.postMessage(memory);
+      Atomics.add(this.signal, KNOWN, 1);
+    }
+    return part;
   }
 
   onCommit(listener: () => void): void {
@@ -142,7 +144,7 @@ export class BulkThread implements BulkWriter, LogMover {
   private start(): void {
     this.state = "starting";
     try {
-      const workerData: BulkThreadData = { path: this.path, posted: this.posted };
+      const workerData: BulkThreadData = { path: this.path, signal: this.signal.buffer as SharedArrayBuffer };
       const worker = new Worker(new URL("./bulk-worker.js", import.meta.url), {
         workerData,
         resourceLimits: THREAD_MEMORY,
@@ -170,6 +172,7 @@ export class BulkThread implements BulkWriter, LogMover {
       return;
     }
     this.state = "moving";
+    keepParts(this.parts);
     if (!this.isClosing && this.waiting.length === 0) this.worker?.unref();
     if ("placed" in answer && answer.placed !== null) this.committed();
     this.ended?.(answer);
@@ -196,36 +199,49 @@ export class BulkThread implements BulkWriter, LogMover {
 
 /** Submissions on their way to the thread. */
 class CommitUnderWay implements BulkCommit {
-  private readonly post: (part: BulkPart) => void;
-  private readonly answered: Promise<BulkAnswer | null>;
-  private part = new PartWriter("event");
+  private readonly parts: {
+    /** Part of this number, empty, with room for the submission. */
+    readonly part: (number: number, submission?: Submission) => BulkPart;
+    /** Tells the thread that the next part is whole. */
+    readonly post: () => void;
+    /** Resolves with null when the thread is gone. */
+    readonly answered: Promise<BulkAnswer | null>;
+  };
+  private part: BulkPart;
+  private number = 0;
   private isGone = false;
 
-  /** `answered` resolves with null when the thread is gone. */
-  constructor(post: (part: BulkPart) => void, answered: Promise<BulkAnswer | null>) {
-    this.post = post;
-    this.answered = answered;
-    void answered.then((answer) => {
+  constructor(parts: CommitUnderWay["parts"]) {
+    this.parts = parts;
+    this.part = parts.part(0);
+    void parts.answered.then((answer) => {
       this.isGone = answer === null;
     });
   }
 
   add(submission: Submission): void {
     if (!this.part.fits(submission)) {
-      if (this.part.entries > 0) this.post(this.part.end());
-      this.part = new PartWriter(submission.scheme, sizeOf(submission));
+      if (this.part.entries > 0) this.handOver();
+      this.part = this.parts.part(this.number, submission);
     }
     this.part.write(submission);
     if (this.part.entries < PART_ENTRIES) return;
-    this.post(this.part.end());
-    this.part = new PartWriter(submission.scheme);
+    this.handOver();
+    this.part = this.parts.part(this.number);
+  }
+
+  private handOver(): void {
+    this.part.close({});
+    this.parts.post();
+    this.number += 1;
   }
 
   async commit(): Promise<BulkPlaced | null> {
     // It never saw the last part.
     if (this.isGone) return null;
-    this.post(this.part.end({ isLast: true }));
-    const answer = await this.answered;
+    this.part.close({ isLast: true });
+    this.parts.post();
+    const answer = await this.parts.answered;
     if (answer !== null && "placed" in answer) {
       const { placed } = answer;
       return placed && { leafHashes: leafHashesOf(placed.leaves), edge: placed.edge };
@@ -238,59 +254,10 @@ class CommitUnderWay implements BulkCommit {
   }
 
   async abandon(): Promise<void> {
-    this.post(new PartWriter("event").end({ isLast: true, isAbandoned: true }));
-    await this.answered;
+    this.part.close({ isLast: true, isAbandoned: true });
+    this.parts.post();
+    await this.parts.answered;
   }
-}
-
-/** Writes the submissions of one part. */
-class PartWriter {
-  private readonly bytes: Buffer;
-  private readonly scheme: Scheme;
-  private readonly bodySizes: number[] = [];
-  private readonly saltSizes: number[] = [];
-  private size = 0;
-  private commitmentSize = 0;
-  private isAscii = true;
-
-  constructor(scheme: Scheme, sizeBytesLeast = 0) {
-    this.scheme = scheme;
-    this.bytes = Buffer.allocUnsafeSlow(Math.max(PART_BYTES, sizeBytesLeast));
-  }
-
-  get entries(): number {
-    return this.bodySizes.length;
-  }
-
-  fits(submission: Submission): boolean {
-    return submission.scheme === this.scheme && this.size + sizeOf(submission) <= this.bytes.length;
-  }
-
-  write({ body, sizeBytes, commitment, salts }: Submission): void {
-    const { bytes } = this;
-    const isAscii = sizeBytes === body.length;
-    writeText(bytes, body, this.size, isAscii);
-    if (!isAscii) this.isAscii = false;
-    const afterBody = this.size + sizeBytes;
-    writeText(bytes, commitment, afterBody, true);
-    const afterCommitment = afterBody + commitment.length;
-    // For so few bytes, `set` takes longer.
-    for (let i = 0; i < salts.length; i++) bytes[afterCommitment + i] = salts[i]!;
-    this.size = afterCommitment + salts.length;
-    this.bodySizes.push(sizeBytes);
-    this.saltSizes.push(salts.length);
-    this.commitmentSize = commitment.length;
-  }
-
-  end(end: { readonly isLast?: boolean; readonly isAbandoned?: boolean } = {}): BulkPart {
-    const { bytes, bodySizes, saltSizes, commitmentSize, scheme, isAscii } = this;
-    const { isLast = false, isAbandoned = false } = end;
-    return { bytes, bodySizes, saltSizes, commitmentSize, scheme, isAscii, isLast, isAbandoned };
-  }
-}
-
-function sizeOf({ sizeBytes, commitment, salts }: Submission): number {
-  return sizeBytes + commitment.length + salts.length;
 }
 
 function leafHashesOf(leaves: Uint8Array): string[] {

@@ -1,33 +1,46 @@
 import { parentPort, receiveMessageOnPort, workerData } from "node:worker_threads";
-import type { BulkAnswer, BulkPart, BulkRequest, BulkThreadData } from "./bulk-thread.ts";
+import { BulkPart, keepParts, PART_ENTRIES } from "./bulk-part.ts";
+import {
+  type BulkAnswer,
+  type BulkMemory,
+  type BulkRequest,
+  type BulkThreadData,
+  KNOWN,
+  POSTED,
+} from "./bulk-thread.ts";
+import { parseCommitment, type Scheme } from "./core/entry.ts";
+import { ENTRY_BYTES_MAX, EntryLayout } from "./core/entry-layout.ts";
 import { isTallystickError, type TallystickError } from "./core/errors.ts";
-import { Chain, NewEntry } from "./ledger/placement.ts";
+import { readText } from "./core/hash.ts";
 import { RightEdge } from "./ledger/right-edge.ts";
-import type { Batch, LedgerStorage, StoredTile } from "./ledger/storage.ts";
+import type { Batch, LedgerStorage, NewEntry, StoredTile } from "./ledger/storage.ts";
 
 /** How long a commit holds the write lock for submissions that do not come. */
 const PATIENCE_MS = 20;
 
-const { path, posted } = workerData as BulkThreadData;
-const signal = new Int32Array(posted);
+const { path, signal: shared } = workerData as BulkThreadData;
+const signal = new Int32Array(shared);
 const port = parentPort!;
-/** What came and was not asked for yet. */
-const parts: BulkPart[] = [];
 const requests: BulkRequest[] = [];
+const parts: (BulkPart | undefined)[] = [];
+let known = 0;
 
-function keep(message: BulkRequest | BulkPart): void {
-  if ("bytes" in message) parts.push(message);
-  else requests.push(message);
+function keep(message: BulkRequest | BulkMemory): void {
+  if ("do" in message) {
+    requests.push(message);
+    return;
+  }
+  parts[message.part] = new BulkPart(message.buffer);
+  known += 1;
 }
 
-/** The next part that is there, also while a commit keeps this thread from its events. */
-function takePart(): BulkPart | undefined {
-  while (parts.length === 0) {
+/** A part that was posted, in the memory that it has now. */
+function partAt(number: number): BulkPart {
+  while (known < Atomics.load(signal, KNOWN)) {
     const received = receiveMessageOnPort(port);
-    if (received === undefined) return undefined;
-    keep(received.message);
+    if (received !== undefined) keep(received.message);
   }
-  return parts.shift();
+  return parts[number]!;
 }
 
 /** Thrown through a commit to undo it. */
@@ -61,7 +74,7 @@ async function serve(): Promise<void> {
     }
     isServing = false;
   };
-  port.on("message", (message: BulkRequest | BulkPart) => {
+  port.on("message", (message: BulkRequest | BulkMemory) => {
     keep(message);
     // Whatever the process does about such failures: nobody must wait for a thread that answers no more.
     serveAll().catch(() => process.exit(1));
@@ -93,11 +106,9 @@ async function commit(
 ): Promise<BulkAnswer> {
   const coming = new Coming();
   const edge = RightEdge.of(state);
-  const chain = new Chain(edge, time);
-  const leafHashes: string[] = [];
+  const placed = new PlacedParts(edge, time);
   function* place(): Generator<Batch> {
-    for (let part = coming.next(); part !== null; part = coming.next())
-      yield placePart(part, { edge, chain, leafHashes });
+    for (let part = coming.next(); part !== null; part = coming.next()) yield placed.place(part);
   }
   let isCommitted = false;
   try {
@@ -109,14 +120,16 @@ async function commit(
       return { failed: (error as TallystickError).toJSON() };
   } finally {
     await coming.discardRest();
+    keepParts(parts);
   }
   // What fails from here on must not be taken for a lost bet: it ends the thread.
   if (!isCommitted) return { placed: null };
-  return { placed: { leaves: Buffer.from(leafHashes.join(""), "latin1"), edge: edge.state() } };
+  return { placed: { leaves: Buffer.from(placed.leafHashes.join(""), "latin1"), edge: edge.state() } };
 }
 
 /** The parts of one commit, in order, until its last one. */
 class Coming {
+  private taken = 0;
   private isOver = false;
 
   /** Null after the last part. Throws when the commit was abandoned, or nothing more comes. */
@@ -124,54 +137,96 @@ class Coming {
     if (this.isOver) return null;
     const giveUpAt = performance.now() + PATIENCE_MS;
     for (;;) {
-      const seen = Atomics.load(signal, 0);
-      const part = takePart();
-      if (part !== undefined) return this.take(part);
+      const posted = Atomics.load(signal, POSTED);
+      if (posted > this.taken) return this.take();
       const restMs = giveUpAt - performance.now();
-      if (restMs <= 0 || Atomics.wait(signal, 0, seen, restMs) === "timed-out") throw new Abandoned();
+      if (restMs <= 0 || Atomics.wait(signal, POSTED, posted, restMs) === "timed-out") throw new Abandoned();
     }
   }
 
   /** Lets the rest pass by. */
   async discardRest(): Promise<void> {
     while (!this.isOver) {
-      const part = takePart();
-      if (part === undefined) await new Promise<void>((resolve) => setTimeout(resolve, 1));
-      else this.isOver = part.isLast;
+      if (Atomics.load(signal, POSTED) === this.taken) await new Promise<void>((resolve) => setTimeout(resolve, 1));
+      else this.isOver = this.nextPart().isLast;
     }
   }
 
-  private take(part: BulkPart): BulkPart {
+  private take(): BulkPart {
+    const part = this.nextPart();
     this.isOver = part.isLast;
     if (part.isAbandoned) throw new Abandoned();
     return part;
   }
+
+  private nextPart(): BulkPart {
+    const part = partAt(this.taken);
+    this.taken += 1;
+    return part;
+  }
 }
 
-/** What a part adds to the store; it is linked to the chain, and its leaves grow the edge. */
-function placePart(
-  part: BulkPart,
-  { edge, chain, leafHashes }: { readonly edge: RightEdge; readonly chain: Chain; readonly leafHashes: string[] },
-): Batch {
-  const { bodySizes, saltSizes, commitmentSize, scheme } = part;
-  const bytes = Buffer.from(part.bytes.buffer, part.bytes.byteOffset, part.bytes.byteLength);
-  const encoding = part.isAscii ? "latin1" : "utf8";
-  const entries: NewEntry[] = [];
-  const tiles: StoredTile[] = [];
-  let at = 0;
-  for (let i = 0; i < bodySizes.length; i++) {
-    const afterBody = at + bodySizes[i]!;
-    const afterCommitment = afterBody + commitmentSize;
-    const end = afterCommitment + saltSizes[i]!;
-    const body = bytes.toString(encoding, at, afterBody);
-    const commitment = bytes.toString("latin1", afterBody, afterCommitment);
-    const entry = chain.link({ commitment, scheme });
-    entries.push(new NewEntry(edge.size, entry, { body, salts: bytes.subarray(afterCommitment, end) }));
-    edge.append(chain.lastLeaf, chain.time, tiles);
-    leafHashes.push(chain.lastLeaf);
-    at = end;
+/** Parts as the store takes them, linked to the chain behind an edge, which their leaves grow. */
+class PlacedParts {
+  /** Hex, of all entries in order. */
+  readonly leafHashes: string[] = [];
+  private readonly edge: RightEdge;
+  private readonly time: string;
+
+  constructor(edge: RightEdge, time: string) {
+    this.edge = edge;
+    this.time = time;
   }
-  return { entries, tiles, filters: [], ids: [], controls: [] };
+
+  /** The bytes in it are written over by the next one. */
+  place(part: BulkPart): Batch {
+    const { edge, time, leafHashes } = this;
+    const { bytes } = part;
+    const entries: NewEntry[] = [];
+    const tiles: StoredTile[] = [];
+    part.read(({ scheme, body, salts, commitmentAt }) => {
+      const index = edge.size;
+      const layout = layoutOf(scheme, part, commitmentAt);
+      layout.begin(index, time);
+      layout.copyCommitment(bytes, commitmentAt);
+      layout.writePrevious(edge.lastLeaf);
+      const entry = copyOf(layout.entry, entries.length);
+      const leafHash = layout.leafHash();
+      edge.append(leafHash, time, tiles);
+      leafHashes.push(leafHash);
+      entries.push({ index, entry, body, salts, disclosure: null });
+    });
+    return { entries, tiles, filters: [], ids: [], controls: [] };
+  }
+}
+
+const layouts = new Map<Scheme, EntryLayout>();
+
+/** One ledger has one hash: the first commitment names it. */
+function layoutOf(scheme: Scheme, { bytes, commitmentUnits }: BulkPart, commitmentAt: number): EntryLayout {
+  let layout = layouts.get(scheme);
+  if (layout === undefined) {
+    const { hash } = parseCommitment(readText(bytes, commitmentAt, commitmentAt + commitmentUnits, true));
+    layout = new EntryLayout(hash, scheme);
+    layouts.set(scheme, layout);
+  }
+  return layout;
+}
+
+/** Entries of one part, which SQLite reads all at a time. */
+const copies = Buffer.allocUnsafeSlow(PART_ENTRIES * ENTRY_BYTES_MAX);
+const copyViews: Uint8Array[] = [];
+
+/** A copy of an entry that lasts as long as its part. */
+function copyOf(entry: Uint8Array, i: number): Uint8Array {
+  const at = i * ENTRY_BYTES_MAX;
+  copies.set(entry, at);
+  let view = copyViews[i];
+  if (view?.length !== entry.length) {
+    view = copies.subarray(at, at + entry.length);
+    copyViews[i] = view;
+  }
+  return view;
 }
 
 await serve();

@@ -307,7 +307,7 @@ describe("canonicalize", () => {
       message: "expected at most 1000 bytes in canonical form",
       details: { sizeBytesMax: 1000 },
     });
-    expect(writeCanonical("é", { sizeBytesMax: 4 }).sizeBytes).toBe(4);
+    expect(writeCanonical("é", { sizeBytesMax: 4 }).text).toBe('"é"');
     expect(refusalOf(() => writeCanonical("é", { sizeBytesMax: 3 })).code).toBe("event-too-large");
   });
 });

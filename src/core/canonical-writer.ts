@@ -1,5 +1,5 @@
 import { allocateScratch, readScratch, utf8Bytes, writeScratch } from "#hash-platform";
-import { MalformedError } from "./errors.ts";
+import { FatalError, MalformedError } from "./errors.ts";
 import { JSON_DEPTH_MAX, SAFE_INTEGER_MAX } from "./limits.ts";
 
 /**
@@ -11,10 +11,27 @@ import { JSON_DEPTH_MAX, SAFE_INTEGER_MAX } from "./limits.ts";
 
 export interface WrittenJson {
   readonly text: string;
-  readonly sizeBytes: number;
   /** True when the value was plain JSON: no `toJSON` was called, no `undefined` member was dropped, no class instance met. */
   readonly plain: boolean;
 }
+
+/**
+ * A canonical form where it was written: `scratch[start]` to `scratch[end - 1]`, until the next one is written. Before it is room for
+ * what is hashed with it, `HEAD_BYTES`.
+ */
+export interface WrittenBytes {
+  readonly scratch: Uint8Array;
+  readonly start: number;
+  readonly end: number;
+  readonly isAscii: boolean;
+  /** As in `WrittenJson`. */
+  readonly plain: boolean;
+  /** Number of the call. */
+  readonly call: number;
+}
+
+/** Room before what is written. */
+export const HEAD_BYTES = 64;
 
 /** Canonical bytes written before the walk gives up; the caller's own limit is checked on the exact size afterwards. */
 const WRITTEN_BYTES_MAX = 256 * 1024 * 1024;
@@ -29,6 +46,7 @@ const SHAPE_MEMBERS_MAX = 48;
 const SHAPE_NAME_UNITS_MAX = 48;
 
 let scratch = allocateScratch(SCRATCH_BYTES);
+let calls = 0;
 let end = 0;
 let start = 0;
 let bytesMax = WRITTEN_BYTES_MAX;
@@ -40,22 +58,34 @@ let prototypeIsClean = true;
 const pending: unknown[] = [];
 let pendingCount = 0;
 
-/**
- * Writes `value` in canonical form. Errors: `unsupported-value`, `too-deep` (64 open arrays and objects unless told otherwise),
- * both with `details.pointer`; `event-too-large` when more than `sizeBytesMax` bytes would be written.
- */
+/** `writeCanonicalBytes`, as text. */
 export function writeCanonical(
   value: unknown,
   options: { readonly sizeBytesMax?: number; readonly depthMax?: number } = {},
 ): WrittenJson {
+  const written = writeCanonicalBytes(value, options);
+  return { text: textOf(written), plain: written.plain };
+}
+
+/**
+ * Writes `value` in canonical form. Errors: `unsupported-value`, `too-deep` (64 open arrays and objects unless told otherwise),
+ * both with `details.pointer`; `event-too-large` when more than `sizeBytesMax` bytes would be written.
+ */
+export function writeCanonicalBytes(
+  value: unknown,
+  options: { readonly sizeBytesMax?: number; readonly depthMax?: number } = {},
+): WrittenBytes {
   // A toJSON or a getter may call back in here: like a stack, each call writes behind what is being written.
+  const outerEnd = end;
   const outerStart = start;
   const outerBytesMax = bytesMax;
   const outerDepthMax = depthMax;
   const outerAscii = ascii;
   const outerPlain = plain;
   const outerPending = pendingCount;
-  start = end;
+  reserve(HEAD_BYTES);
+  start = end + HEAD_BYTES;
+  end = start;
   bytesMax = options.sizeBytesMax ?? WRITTEN_BYTES_MAX;
   depthMax = options.depthMax ?? JSON_DEPTH_MAX;
   ascii = true;
@@ -68,13 +98,13 @@ export function writeCanonical(
   }
   try {
     if (!writeValue(value, 1, "", rootShape)) refuse("expected a JSON value, got undefined");
-    const sizeBytes = end - start;
-    if (sizeBytes > bytesMax) throw tooLarge(bytesMax);
-    return { text: readScratch(scratch, start, end, ascii), sizeBytes, plain };
+    if (end - start > bytesMax) throw tooLarge(bytesMax);
+    calls += 1;
+    return { scratch, start, end, isAscii: ascii, plain, call: calls };
   } catch (error) {
     throw error instanceof Refusal ? error.explain() : error;
   } finally {
-    end = start;
+    end = outerEnd;
     if (pendingCount > outerPending) pending.fill(undefined, outerPending, pendingCount);
     start = outerStart;
     bytesMax = outerBytesMax;
@@ -84,6 +114,46 @@ export function writeCanonical(
     pendingCount = outerPending;
     if (end === 0 && scratch.length > SCRATCH_BYTES_KEPT) scratch = allocateScratch(SCRATCH_BYTES);
   }
+}
+
+/** The text of what was just written. */
+export function textOf(written: WrittenBytes): string {
+  assertLast(written);
+  return readScratch(written.scratch, written.start, written.end, written.isAscii);
+}
+
+/** What was written last is still there. */
+function assertLast({ call }: WrittenBytes): void {
+  if (call === calls) return;
+  throw new FatalError("invariant-broken", "a canonical form was written over before it was read");
+}
+
+/** Views of the scratch by the bytes before the form and by its size: making one costs a sixth of a hash. */
+let views: (Uint8Array | undefined)[][] = [];
+let viewedScratch = scratch;
+const VIEWS_BYTES_MAX = 2048;
+
+/** The bytes of what was just written, and `headBytes` of the room before them. */
+export function bytesOf(written: WrittenBytes, headBytes = 0): Uint8Array {
+  assertLast(written);
+  const { start, end } = written;
+  const size = end - start;
+  if (start !== HEAD_BYTES || size > VIEWS_BYTES_MAX) return written.scratch.subarray(start - headBytes, end);
+  if (viewedScratch !== written.scratch) {
+    viewedScratch = written.scratch;
+    views = [];
+  }
+  let sized = views[headBytes];
+  if (sized === undefined) {
+    sized = [];
+    views[headBytes] = sized;
+  }
+  let view = sized[size];
+  if (view === undefined) {
+    view = written.scratch.subarray(start - headBytes, end);
+    sized[size] = view;
+  }
+  return view;
 }
 
 /** What a walk found wrong; the open containers add their names to the path on the way out. */

@@ -1,6 +1,7 @@
 import { allocateScratch, digestHex, digestInto, utf8Bytes, writeScratch, writeScratchHex } from "#hash-platform";
 import { CONTAINER_DEPTH_MAX, canonicalize, compareNames, isJsonObject, type JsonValue } from "./canonical-json.ts";
-import { isWellFormed } from "./canonical-writer.ts";
+import { bytesOf, isWellFormed, type WrittenBytes } from "./canonical-writer.ts";
+import { encodeUtf8 } from "./encoding.ts";
 import { MalformedError } from "./errors.ts";
 import { EVENT_MEMBERS, type Event, type JsonObject, validateEvent, validateMember } from "./event.ts";
 import type { EventOutline } from "./event-outline.ts";
@@ -48,6 +49,8 @@ const PREFIXES = {
   field: "tallystick/v1/field\n",
   fields: "tallystick/v1/fields\n",
 } as const;
+
+const EVENT_PREFIX: Uint8Array = encodeUtf8(PREFIXES.event);
 
 const PREIMAGES = {
   event: createPreimage(PREFIXES.event),
@@ -98,6 +101,20 @@ export function commitBody(
   body: string | Uint8Array,
 ): string {
   return saltedHash(hash, scheme, salt, body);
+}
+
+/** Writes the 16 bytes of a salt at `target[offset]`. */
+export interface SaltSource {
+  write(target: Uint8Array, offset: number): void;
+}
+
+/** `commitBody` of an event that was just written, hashed where it stands: right behind its salt. */
+export function commitWritten(hash: HashName, written: WrittenBytes, salts: SaltSource): string {
+  const { scratch, start } = written;
+  const headBytes = EVENT_PREFIX.length + SALT_BYTES;
+  for (let i = 0; i < EVENT_PREFIX.length; i++) scratch[start - headBytes + i] = EVENT_PREFIX[i]!;
+  salts.write(scratch, start - SALT_BYTES);
+  return digestHex(hash, bytesOf(written, headBytes));
 }
 
 const PLAIN_NAME = /^[\w.-]*$/;

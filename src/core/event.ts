@@ -1,6 +1,6 @@
 import { utf8Bytes } from "#hash-platform";
 import { type JsonObject, type JsonValue, parseCanonical } from "./canonical-json.ts";
-import { writeCanonical } from "./canonical-writer.ts";
+import { textOf, type WrittenBytes, writeCanonicalBytes } from "./canonical-writer.ts";
 import { isControlAction } from "./control-action.ts";
 import { MalformedError } from "./errors.ts";
 import {
@@ -12,7 +12,7 @@ import {
   expectObject,
   hex,
   integer,
-  type Members,
+  Members,
   object,
   pattern,
   refuse,
@@ -71,6 +71,16 @@ export interface Event {
   readonly signatures?: readonly EventSignature[];
 }
 
+/** An event and its canonical form: the bytes that are committed and stored. */
+export interface WrittenEvent {
+  /** Until the next event is written. */
+  readonly written: WrittenBytes;
+  readonly action: string;
+  readonly id: string | null;
+  /** The event as readers see it; the caller's own object when that is plain, so use it before the caller can change it. */
+  readonly event: Event;
+}
+
 export interface EncodedEvent {
   /** Canonical form: the bytes that are committed and stored. */
   readonly body: string;
@@ -78,8 +88,20 @@ export interface EncodedEvent {
   readonly sizeBytes: number;
   readonly action: string;
   readonly id: string | null;
-  /** The event as readers see it; the caller's own object when that is plain, so use it before the caller can change it. */
+  /** As in `WrittenEvent`. */
   readonly event: Event;
+}
+
+interface EventOptions {
+  readonly eventBytesMax?: number;
+  readonly control?: boolean;
+  readonly ledger?: boolean;
+}
+
+/** `writeEvent`, with the canonical form as text that lasts. */
+export function encodeEvent(input: unknown, options: EventOptions = {}): EncodedEvent {
+  const { written, action, id, event } = writeEvent(input, options);
+  return { body: textOf(written), sizeBytes: written.end - written.start, action, id, event };
 }
 
 /**
@@ -87,14 +109,9 @@ export interface EncodedEvent {
  * `malformed-event` with `details.pointer` and, for an unknown member, `details.hint`; `event-too-large`; `reserved-action` for
  * `ledger.…`, which only the ledger writes (`control` for control events and nothing else, `ledger` for its other actions too).
  */
-export function encodeEvent(
-  input: unknown,
-  options: { readonly eventBytesMax?: number; readonly control?: boolean; readonly ledger?: boolean } = {},
-): EncodedEvent {
-  const { text, sizeBytes, plain } = writeCanonical(input, {
-    sizeBytesMax: options.eventBytesMax ?? EVENT_BYTES_DEFAULT,
-  });
-  const event: unknown = plain ? input : JSON.parse(text);
+export function writeEvent(input: unknown, options: EventOptions = {}): WrittenEvent {
+  const written = writeCanonicalBytes(input, { sizeBytesMax: options.eventBytesMax ?? EVENT_BYTES_DEFAULT });
+  const event: unknown = written.plain ? input : JSON.parse(textOf(written));
   validateEvent(event);
   const { action } = event;
   const refusal = refusalOf(action, options);
@@ -103,10 +120,10 @@ export function encodeEvent(
       details: { pointer: "/action" },
     });
   }
-  return { body: text, sizeBytes, action, id: event.id ?? null, event };
+  return { written, action, id: event.id ?? null, event };
 }
 
-function refusalOf(action: string, options: { readonly control?: boolean; readonly ledger?: boolean }): string | null {
+function refusalOf(action: string, options: EventOptions): string | null {
   if (options.control === true) return isControlAction(action) ? null : "expected the action of a control event";
   if (!action.startsWith("ledger.")) return null;
   if (isControlAction(action)) return "expected no control event";
@@ -264,7 +281,7 @@ function rfc3339Zone(text: string): Zone | null {
   return { sign: sign === "-" ? -1 : 1, hours, minutes };
 }
 
-const MEMBERS: Members = new Map<string, Check>([
+const MEMBERS = new Members([
   [
     "action",
     pattern(ACTION, { max: ACTION_BYTES_MAX, expected: "dotted segments of letters, digits, '_', ':' and '-'" }),
@@ -303,7 +320,7 @@ export function isOccurredAt(text: string): boolean {
 }
 
 /** Names of the members of an event, ascending. */
-export const EVENT_MEMBERS: readonly string[] = [...MEMBERS.keys()];
+export const EVENT_MEMBERS: readonly string[] = MEMBERS.names;
 
 const REQUIRED: readonly string[] = ["action"];
 

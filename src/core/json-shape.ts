@@ -11,8 +11,29 @@ import { SAFE_INTEGER_MAX } from "./limits.ts";
 /** Looks at one JSON value and throws `ShapeError` if it is not what it must be. */
 export type Check = (value: unknown) => void;
 
-/** Check of each member that an object may have. */
-export type Members = ReadonlyMap<string, Check>;
+/** Check of each member that an object may have. Most objects have the members of the one before in the same order: those are not looked up again. */
+export class Members {
+  readonly names: readonly string[];
+  private readonly checks: ReadonlyMap<string, Check>;
+  private readonly lastNames: string[] = [];
+  private readonly lastChecks: Check[] = [];
+
+  constructor(checks: readonly (readonly [name: string, check: Check])[]) {
+    this.checks = new Map(checks);
+    this.names = checks.map(([name]) => name);
+  }
+
+  /** Check of a member, which comes in this place of its object. */
+  get(name: string, place = 0): Check | undefined {
+    if (this.lastNames[place] === name) return this.lastChecks[place];
+    const check = this.checks.get(name);
+    // No more than there are members: an object with more has unknown ones.
+    if (check === undefined || place > this.lastNames.length || place >= this.names.length) return check;
+    this.lastNames[place] = name;
+    this.lastChecks[place] = check;
+    return check;
+  }
+}
 
 export class ShapeError extends Error {
   /** Path to the offender, innermost first. */
@@ -72,20 +93,22 @@ export function expectObject(value: unknown): asserts value is Readonly<Record<s
 /** The object has members of the table alone, and the required ones among them. */
 export function expectMembers(value: unknown, members: Members, required: readonly string[]): void {
   expectObject(value);
-  for (const name of Object.keys(value)) {
-    const check = members.get(name);
-    if (check === undefined) refuseMember(name, [...members.keys()]);
+  const names = Object.keys(value);
+  for (let i = 0; i < names.length; i++) {
+    const name = names[i]!;
+    const check = members.get(name, i);
+    if (check === undefined) refuseMember(name, members.names);
     inside(name, value[name], check);
   }
   for (const name of required) {
-    if (!Object.hasOwn(value, name)) inside(name, undefined, () => refuse("expected it to be present"));
+    if (!names.includes(name)) inside(name, undefined, () => refuse("expected it to be present"));
   }
 }
 
 /** The check of an object with these members and no others; names that end in `?` are optional. */
 export function object(members: Readonly<Record<string, Check>>): Check {
   const names = Object.keys(members);
-  const table: Members = new Map(names.map((name) => [name.replace(/\?$/, ""), members[name]!]));
+  const table = new Members(names.map((name) => [name.replace(/\?$/, ""), members[name]!]));
   const required = names.filter((name) => !name.endsWith("?"));
   return (value) => expectMembers(value, table, required);
 }

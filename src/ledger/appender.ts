@@ -1,14 +1,14 @@
 import { type AuthorSigner, signEvent, verifyAuthorSignatures } from "../core/author-signature.ts";
 import type { Scheme } from "../core/entry.ts";
 import { OverloadedError, PolicyError } from "../core/errors.ts";
-import { type EncodedEvent, type Event, encodeEvent } from "../core/event.ts";
+import { type EncodedEvent, type Event, encodeEvent, writeEvent } from "../core/event.ts";
 import type { LedgerState } from "../core/ledger-state.ts";
 import { type LedgerLimits, STREAM_CHUNK_ENTRIES } from "./limits.ts";
 import type { Appended, Outcome } from "./placement.ts";
 import type { Random } from "./random.ts";
 import { SaltPool } from "./salt-pool.ts";
 import type { Sequencer } from "./sequencer.ts";
-import { prepareSubmission, type Submission } from "./submission.ts";
+import { prepareSubmission, type Submission, writeSubmission } from "./submission.ts";
 
 export interface AppendOptions {
   /** Author key: the event is signed on behalf of its actor. The key must be registered for that actor. */
@@ -28,12 +28,13 @@ export class Appender {
     readonly limits: LedgerLimits;
     readonly state: () => LedgerState;
   };
+  private readonly salts: SaltPool;
   private readonly drawSalts: (count: number) => Uint8Array;
 
   constructor(parts: Appender["parts"]) {
     this.parts = parts;
-    const salts = new SaltPool(parts.random);
-    this.drawSalts = (count) => salts.take(count);
+    this.salts = new SaltPool(parts.random);
+    this.drawSalts = (count) => this.salts.take(count);
   }
 
   /** See `LedgerEngine.append`; what is wrong with an unsigned event is thrown at once. */
@@ -68,7 +69,8 @@ export class Appender {
           ? this.prepareUnsigned(event, options)
           : await this.prepareSigned(event, options);
         submissions.push(submission);
-        draft?.add(submission);
+        if (draft === null) submission.own();
+        else draft.add(submission);
         // A large call is prepared in slices, so that others get the event loop in between.
         if (submissions.length % 1_000 === 0) await new Promise<void>((resolve) => setImmediate(resolve));
       }
@@ -116,11 +118,11 @@ export class Appender {
               ended = true;
               break;
             }
-            submissions.push(
-              isUnsigned(result.value, options)
-                ? this.prepareUnsigned(result.value, options)
-                : await this.prepareSigned(result.value, options),
-            );
+            const submission = isUnsigned(result.value, options)
+              ? this.prepareUnsigned(result.value, options)
+              : await this.prepareSigned(result.value, options);
+            submission.own();
+            submissions.push(submission);
           } catch (error) {
             failure = error;
             ended = true;
@@ -152,8 +154,12 @@ export class Appender {
     return this.prepare(encodeEvent(event, { control: true }), "control");
   }
 
+  /** Whose content stands, in scheme `event`, where it was written: see `writeSubmission`. */
   private prepareUnsigned(event: Event, options: AppendOptions): Submission {
-    return this.prepare(this.encode(event), this.schemeOf(options));
+    const scheme = this.schemeOf(options);
+    if (scheme !== "event") return this.prepare(this.encode(event), scheme);
+    const { eventBytes, commitmentHash } = this.state.genesis;
+    return writeSubmission(writeEvent(event, { eventBytesMax: eventBytes }), this.salts, commitmentHash);
   }
 
   private schemeOf(options: AppendOptions): Scheme {

@@ -19,7 +19,10 @@ export interface BulkWriter {
 }
 
 export interface BulkCommit {
-  /** The next submission. None that somebody must look at first: no `id`, no author signature, no control event. */
+  /**
+   * The next submission. None that somebody must look at first: no `id`, no author signature, no control event. Its content may be moved
+   * to bytes of the bulk writer, which stay as they are until another commit begins.
+   */
   add(submission: Submission): void;
 
   /** Resolves once everything added is durable, or with null when nothing of it is stored. Error: `outcome-unknown`. */

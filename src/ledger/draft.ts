@@ -13,6 +13,8 @@ export class Draft {
   bytes = 0;
   private bulk: BulkCommit | null;
   private release: (() => void) | null;
+  /** What was added, whose content may stand in bytes of the bulk writer. */
+  private added: Submission[] = [];
   private placed: Promise<BulkPlaced | null> | null = null;
   private abandoned: Promise<void> = Promise.resolve();
 
@@ -37,15 +39,31 @@ export class Draft {
   add(submission: Submission): void {
     this.entries += 1;
     this.bytes += submission.sizeBytes;
-    if (this.bulk === null) return;
-    if (isPlain(submission) && this.bytes <= DRAFT_BYTES_MAX) this.bulk.add(submission);
-    else this.giveUp();
+    if (this.bulk !== null && isPlain(submission) && this.bytes <= DRAFT_BYTES_MAX) {
+      this.added.push(submission);
+      this.bulk.add(submission);
+      return;
+    }
+    submission.own();
+    this.giveUp();
   }
 
   /** Null when nothing of it is stored. Whoever calls it calls `end` when it is dealt with. Error: `outcome-unknown`. */
   commit(): Promise<BulkPlaced | null> {
-    this.placed ??= this.bulk === null ? this.abandoned.then(() => null) : this.bulk.commit();
+    this.placed ??= this.bulk === null ? this.abandoned.then(() => null) : this.commitAdded(this.bulk);
     return this.placed;
+  }
+
+  private async commitAdded(bulk: BulkCommit): Promise<BulkPlaced | null> {
+    const placed = await bulk.commit();
+    if (placed === null) this.takeBack();
+    return placed;
+  }
+
+  /** The bulk writer may need its bytes for others. */
+  private takeBack(): void {
+    for (const submission of this.added) submission.own();
+    this.added = [];
   }
 
   /** Idempotent. */
@@ -57,6 +75,7 @@ export class Draft {
   /** In place of `commit` and `end`. */
   giveUp(): void {
     if (this.bulk === null) return;
+    this.takeBack();
     const end = (): void => this.end();
     this.abandoned = this.bulk.abandon().then(end, end);
     this.bulk = null;

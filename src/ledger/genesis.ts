@@ -9,7 +9,7 @@ import { formatVerifierKey } from "../core/note.ts";
 import type { Clock } from "./clock.ts";
 import type { Random } from "./random.ts";
 import type { Signer } from "./signer.ts";
-import type { Batch } from "./storage.ts";
+import { type Batch, toStored } from "./storage.ts";
 
 export interface GenesisOptions {
   readonly origin: string;
@@ -77,7 +77,8 @@ export function genesisBatch(
 
 /** Leaf hash of the genesis entry of a fresh batch: what a policy pins. */
 export function genesisLeafOf(batch: Batch): string {
-  return leafHashHex(batch.entries[0]?.entry ?? "");
+  const [genesis] = batch.entries;
+  return leafHashHex(genesis === undefined ? "" : toStored(genesis).entry);
 }
 
 /** 128 random bits as hex: lock store ids and origin suffixes. */

@@ -75,7 +75,7 @@ export class Placer {
     const index = edge.size;
     const { lastLeaf: leafHash, time } = chain;
     edge.append(leafHash, time, batch.tiles);
-    batch.entries.push(new NewEntry(index, entry, submission));
+    batch.entries.push(new PlacedEntry(index, entry, submission));
     if (id !== null) batch.ids.push({ id, index });
     if (scheme === "control") batch.controls.push(index);
     return { index, leafHash, time, duplicate: false };
@@ -200,7 +200,7 @@ function authorRefusal(submission: Submission, state: LedgerState, size: number)
 }
 
 /** A class for the same reason as `Submission`. */
-export class NewEntry implements StoredEntry {
+class PlacedEntry implements StoredEntry {
   readonly index: number;
   readonly entry: string;
   readonly body: string;

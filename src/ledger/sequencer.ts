@@ -214,6 +214,7 @@ export class Sequencer {
       group.reject(new OverloadedError("queue-full", message, { retryAfterMs }));
       return;
     }
+    for (const submission of group.submissions) submission.own();
     this.queue.push(group);
     this.queuedEntries = entries;
     this.queuedBytes = bytes;

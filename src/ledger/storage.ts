@@ -16,6 +16,12 @@ export interface StoredEntry {
   readonly disclosure: string | null;
 }
 
+/** An entry to be stored, whose texts may come as their UTF-8 bytes. Only the call that takes it may read them: they are written over later. */
+export interface NewEntry extends Omit<StoredEntry, "entry" | "body"> {
+  readonly entry: string | Uint8Array;
+  readonly body: string | Uint8Array | null;
+}
+
 /** A stored entry whose text columns are the raw stored bytes: what verification reads, so that no decoder hides a byte. */
 export interface RawEntry {
   readonly index: number;
@@ -73,7 +79,7 @@ export interface Redaction {
 
 /** One atomic change. `entries` continue the stored ones without a gap. */
 export interface Batch {
-  readonly entries: readonly StoredEntry[];
+  readonly entries: readonly NewEntry[];
   readonly tiles: readonly StoredTile[];
   /** A filter that is stored already is left as it is: two processes may index the same block. */
   readonly filters: readonly StoredFilter[];
@@ -183,10 +189,20 @@ export function partsOf(planned: Batch | Iterable<Batch>): Iterable<Batch> {
   return Symbol.iterator in planned ? planned : [planned];
 }
 
+/** A new entry with texts and bytes of its own. */
+export function toStored({ index, entry, body, salts, disclosure }: NewEntry): StoredEntry {
+  return { index, entry: toText(entry), body: body && toText(body), salts: salts?.slice() ?? null, disclosure };
+}
+
+function toText(text: string | Uint8Array): string {
+  return typeof text === "string" ? text : new TextDecoder().decode(text);
+}
+
 /** One batch of its parts, for a store that gains nothing from writing them one after another. */
 export function joinParts(planned: Batch | Iterable<Batch>): Batch {
   if (!(Symbol.iterator in planned)) return planned;
-  const parts = [...planned];
+  const parts: Batch[] = [];
+  for (const part of planned) parts.push({ ...part, entries: part.entries.map(toStored) });
   const purge = parts.findLast((part) => part.purge !== undefined)?.purge;
   return {
     entries: parts.flatMap((part) => part.entries),

@@ -18,6 +18,7 @@ import {
   type StoredCheckpoint,
   type StoredEntry,
   type StoredFilter,
+  toStored,
 } from "../ledger/storage.ts";
 
 const READ_ENTRIES_MAX = 4_096;
@@ -98,7 +99,7 @@ class MemoryStorage implements LedgerStorage {
     if (end - first > READ_ENTRIES_MAX) {
       throw new RangeError(`readEntries: expected at most ${READ_ENTRIES_MAX} entries at a time, got ${end - first}`);
     }
-    return this.tables.entries.slice(Math.max(0, first), Math.max(0, end)).map(copyEntry);
+    return this.tables.entries.slice(Math.max(0, first), Math.max(0, end)).map(toStored);
   }
 
   async readEntryTexts(first: number, end: number): Promise<readonly string[]> {
@@ -131,7 +132,7 @@ class MemoryStorage implements LedgerStorage {
     this.assertOpen();
     const { controls, entries } = this.tables;
     const there = controls.filter((index) => index >= first && index < entries.length).slice(0, READ_CONTROLS_MAX);
-    return there.map((index) => copyEntry(entries[index]!));
+    return there.map((index) => toStored(entries[index]!));
   }
 
   async putCheckpoint({ size, note }: StoredCheckpoint): Promise<void> {
@@ -241,7 +242,7 @@ class MemoryStorage implements LedgerStorage {
     const byIndex = new Map<number, StoredEntry>();
     for (const index of reads.indexes) {
       const entry = this.tables.entries[index];
-      if (entry !== undefined) byIndex.set(index, copyEntry(entry));
+      if (entry !== undefined) byIndex.set(index, toStored(entry));
     }
     return { head: headOf(this.tables.entries), byId, erasedIds, byIndex };
   }
@@ -249,7 +250,7 @@ class MemoryStorage implements LedgerStorage {
   private find(id: string): StoredEntry | undefined {
     const index = this.tables.ids.get(id);
     const entry = index === undefined ? undefined : this.tables.entries[index];
-    return entry && copyEntry(entry);
+    return entry && toStored(entry);
   }
 
   /** Checks the whole batch, then applies it: all or nothing. */
@@ -257,7 +258,7 @@ class MemoryStorage implements LedgerStorage {
     const { entries, filters, anchors, purges } = this.tables;
     assertApplicable(this.tables, batch);
     for (const redaction of batch.redactions ?? []) this.redact(redaction);
-    for (const entry of batch.entries) entries.push(copyEntry(entry));
+    for (const entry of batch.entries) entries.push(toStored(entry));
     this.applyDerived(batch);
     for (const anchor of batch.anchors ?? []) anchors.set(anchor.index, copyAnchor(anchor));
     for (const block of batch.unfilter ?? []) filters.delete(block);
@@ -387,10 +388,6 @@ function rawOf({ index, entry, body, salts, disclosure }: StoredEntry): RawEntry
     salts: salts?.slice() ?? null,
     disclosure: bytes(disclosure),
   };
-}
-
-function copyEntry({ index, entry, body, salts, disclosure }: StoredEntry): StoredEntry {
-  return { index, entry, body, salts: salts?.slice() ?? null, disclosure };
 }
 
 function copyAnchor({ index, note, proof }: StoredAnchor): StoredAnchor {

@@ -2,6 +2,7 @@ import { Buffer } from "node:buffer";
 import { FatalError, UnavailableError } from "../core/errors.ts";
 import { sha256Hex } from "../core/hash.ts";
 import type {
+  NewEntry,
   Redaction,
   StoredAnchor,
   StoredCheckpoint,
@@ -54,7 +55,7 @@ export interface Statements {
   findErasedIds(ids: readonly string[], digests: readonly Uint8Array[]): Map<string, number>;
   readCheckpoint(size: number): string | undefined;
   latestCheckpoint(): StoredCheckpoint | undefined;
-  insertEntries(entries: readonly StoredEntry[]): void;
+  insertEntries(entries: readonly NewEntry[]): void;
   insertIds(ids: readonly { readonly id: string; readonly index: number }[]): void;
   insertControls(indexes: readonly number[]): void;
   insertTile(tile: StoredTile): void;
@@ -96,9 +97,9 @@ export function prepareStatements(db: SqliteDatabase): Statements {
   const erasedId = prepare("SELECT idx FROM erased_ids WHERE digest = ?");
   const checkpoint = prepare("SELECT note FROM checkpoints WHERE size = ?");
   const latest = prepare("SELECT size, note FROM checkpoints ORDER BY size DESC LIMIT 1");
-  const insertEntries = prepareInsert(db, "entries(idx, entry, body, salts)", 4);
-  const insertIds = prepareInsert(db, "ids(digest, idx)", 2);
-  const insertControls = prepareInsert(db, "controls(idx)", 1);
+  const insertEntries = prepareInsert(db, "entries(idx, entry, body, salts)", ENTRY_VALUES);
+  const insertIds = prepareInsert(db, "ids(digest, idx)", "(?, ?)");
+  const insertControls = prepareInsert(db, "controls(idx)", "(?)");
   const insertTile = prepare("INSERT INTO tiles(id, hashes) VALUES (?, ?)");
   const insertFilter = prepare("INSERT INTO filters(block, bits) VALUES (?, ?) ON CONFLICT DO NOTHING");
   const blankFilter = prepare("UPDATE filters SET bits = NULL WHERE block = ? AND bits IS NOT NULL");
@@ -215,13 +216,15 @@ function missing(what: string, index: number): FatalError {
   return new FatalError("invariant-broken", `expected ${what} in the store, found none`, { details: { index } });
 }
 
+/** Texts may come as bytes, which are not decoded: that saves a tenth of an append in bulk. */
+const ENTRY_VALUES = "(?, CAST(? AS TEXT), CAST(? AS TEXT), ?)";
+
 /** An insert of any number of rows: as many as possible in one statement, the remainder one by one. */
 function prepareInsert(
   db: SqliteDatabase,
   into: string,
-  columns: number,
+  tuple: string,
 ): <T>(rows: readonly T[], bind: (row: T, values: SqliteValue[]) => void) => void {
-  const tuple = `(${Array(columns).fill("?").join(", ")})`;
   const one = lazyStatement(db, `INSERT INTO ${into} VALUES ${tuple}`);
   const many = lazyStatement(db, `INSERT INTO ${into} VALUES ${Array(ROWS_PER_INSERT).fill(tuple).join(", ")}`);
   return (rows, bind) => {

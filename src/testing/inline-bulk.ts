@@ -47,7 +47,10 @@ export class InlineBulk implements BulkWriter {
       this.commits.push({ fate: how, entries: submissions.length });
     };
     return {
-      add: (submission) => void submissions.push(submission),
+      add(submission) {
+        submission.own();
+        submissions.push(submission);
+      },
       commit: async () => {
         if (fate === "lost") {
           await end(fate);

@@ -221,6 +221,35 @@ export function storageSuite(
         expect(await storage.readTile(0, 0)).toEqual(tiles[0]!.hashes);
       });
 
+      check("takes texts as bytes, which the caller may write over afterwards", async ({ storage }) => {
+        await storage.create(genesis);
+        const body = Buffer.alloc(64);
+        const entry = Buffer.alloc(512);
+        const salts = new Uint8Array(16);
+        const expected: StoredEntry[] = [];
+        const committed = await storage.commit(NO_READS, function* ({ head }) {
+          for (let index = head.size; index < head.size + 120; index++) {
+            const stored = {
+              ...entryOf(index),
+              body: `{"action":"é🦊\u2028${index}"}`,
+              salts: salts.fill(index).slice(),
+            };
+            expected.push(stored);
+            const bodySize = body.write(stored.body);
+            const entrySize = entry.write(stored.entry);
+            const texts = { entry: entry.subarray(0, entrySize), body: body.subarray(0, bodySize) };
+            yield { ...batchOf(index, 0), entries: [{ ...stored, ...texts, salts }] };
+          }
+        });
+        expect(committed).toBe(true);
+        body.fill(0);
+        entry.fill(0);
+        salts.fill(0);
+        expect(await storage.readEntries(1, 1_000)).toEqual(expected);
+        const [raw] = await withSnapshot(storage, (snapshot) => readAllRaw(snapshot, 1, 2));
+        expect([raw?.misfit ?? false, Buffer.from(raw?.body ?? []).toString()]).toEqual([false, expected[0]?.body]);
+      });
+
       check("writes nothing of a batch whose later parts fail, or leave a gap", async ({ storage }) => {
         await storage.create(genesis);
         const failure = new Error("no more parts");

@@ -8,6 +8,7 @@ import {
   expectMembers,
   expectObject,
   integer,
+  Members,
   object,
   refuse,
   text,
@@ -147,7 +148,7 @@ function logs(value: unknown): void {
       logKeys(keys);
     };
   };
-  const members = new Map(origins.map((origin) => [origin, ofOrigin(origin)]));
+  const members = new Members(origins.map((origin) => [origin, ofOrigin(origin)]));
   expectMembers(value, members, []);
 }
 

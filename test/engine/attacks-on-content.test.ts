@@ -12,7 +12,7 @@ import { LedgerEngine, type LedgerParts } from "../../src/ledger/ledger.ts";
 import { DEFAULT_LIMITS } from "../../src/ledger/limits.ts";
 import { systemRandom } from "../../src/ledger/random.ts";
 import type { Signer } from "../../src/ledger/signer.ts";
-import { type Batch, joinParts, type LedgerStorage } from "../../src/ledger/storage.ts";
+import { type Batch, joinParts, type LedgerStorage, toStored } from "../../src/ledger/storage.ts";
 import { reindex } from "../../src/open.ts";
 import { sqliteLockStore } from "../../src/storage/lock-store/sqlite.ts";
 import { openSqliteStorage } from "../../src/storage/sqlite.ts";
@@ -75,7 +75,7 @@ describe("row 19: a bit that flips between hashing and storing", () => {
           if (batch.entries.length === 0) return batch;
           flips += 1;
           const entries = batch.entries.map((stored, i): Batch["entries"][number] =>
-            i === 0 ? { ...stored, entry: flipped(stored.entry) } : stored,
+            i === 0 ? { ...stored, entry: flipped(toStored(stored).entry) } : stored,
           );
           return { ...batch, entries };
         }),

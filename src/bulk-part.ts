@@ -1,0 +1,158 @@
+import type { Scheme } from "./core/entry.ts";
+import { writeText } from "./core/hash.ts";
+import { SALT_BYTES } from "./core/limits.ts";
+import type { Submission } from "./ledger/submission.ts";
+
+/** A part is handed over when it has so many submissions, or no room for the next. */
+export const PART_ENTRIES = 50;
+const DATA_BYTES = 32 * 1024;
+
+/** Where in the head stands what. */
+const ENTRIES = 0;
+const FLAGS = 1;
+const COMMITMENT_UNITS = 2;
+const SIZES = 3;
+/** Bytes of the body, bytes of the salts, and the scheme. */
+const SIZES_EACH = 3;
+const HEAD_BYTES = 4 * (SIZES + SIZES_EACH * PART_ENTRIES);
+/** Of submissions with one salt, which most have: they stand in the same places in all parts. */
+const SALTS_BYTES = PART_ENTRIES * SALT_BYTES;
+const DATA_AT = HEAD_BYTES + SALTS_BYTES;
+
+const LAST = 1;
+const ABANDONED = 2;
+
+/** Schemes of submissions that are handed over, by number. */
+const SCHEMES: readonly Scheme[] = ["event", "fields"];
+
+/** What a reader is told of one submission. Its bytes are those of the part, which is written over later. */
+export interface PartEntry {
+  readonly scheme: Scheme;
+  readonly body: Uint8Array;
+  readonly salts: Uint8Array;
+  /** Where its commitment begins, as ASCII text of `commitmentUnits`. */
+  readonly commitmentAt: number;
+}
+
+/**
+ * Submissions in memory that two threads share. It has no lock: one writes it, tells the other that it is whole, and does not write it again
+ * until the other has answered.
+ */
+export class BulkPart {
+  readonly buffer: SharedArrayBuffer;
+  /** What the offsets refer to. */
+  readonly bytes: Uint8Array;
+  private readonly head: Int32Array;
+  private end = DATA_AT;
+  private saltViews: (Uint8Array | undefined)[] = [];
+
+  constructor(buffer: SharedArrayBuffer) {
+    this.buffer = buffer;
+    this.bytes = Buffer.from(buffer);
+    this.head = new Int32Array(buffer, 0, HEAD_BYTES / 4);
+  }
+
+  /** One with the usual room, or as much as this submission needs. */
+  static create(submission?: Submission): BulkPart {
+    const dataBytes = Math.max(DATA_BYTES, submission === undefined ? 0 : sizeOf(submission));
+    return new BulkPart(new SharedArrayBuffer(DATA_AT + dataBytes));
+  }
+
+  get isLarge(): boolean {
+    return this.buffer.byteLength > DATA_AT + DATA_BYTES;
+  }
+
+  get entries(): number {
+    return this.head[ENTRIES]!;
+  }
+
+  get commitmentUnits(): number {
+    return this.head[COMMITMENT_UNITS]!;
+  }
+
+  get isLast(): boolean {
+    return (this.head[FLAGS]! & LAST) !== 0;
+  }
+
+  /** With the last part: nothing of the commit is wanted. */
+  get isAbandoned(): boolean {
+    return (this.head[FLAGS]! & ABANDONED) !== 0;
+  }
+
+  clear(): void {
+    this.head[ENTRIES] = 0;
+    this.head[FLAGS] = 0;
+    this.end = DATA_AT;
+  }
+
+  fits(submission: Submission): boolean {
+    return this.entries < PART_ENTRIES && this.end + sizeOf(submission) <= this.bytes.length;
+  }
+
+  /** Moves the content of a submission here; it must fit. */
+  write(submission: Submission): void {
+    const { head, bytes, end } = this;
+    const { sizeBytes, saltsSize, scheme, commitment } = submission;
+    const i = head[ENTRIES]!;
+    const commitmentAt = end + sizeBytes;
+    const afterCommitment = commitmentAt + commitment.length;
+    const hasOneSalt = saltsSize === SALT_BYTES;
+    submission.moveTo(bytes, hasOneSalt ? HEAD_BYTES + i * SALT_BYTES : afterCommitment, end);
+    writeText(bytes, commitment, commitmentAt, true);
+    const at = SIZES + SIZES_EACH * i;
+    head[at] = sizeBytes;
+    head[at + 1] = saltsSize;
+    head[at + 2] = SCHEMES.indexOf(scheme);
+    head[COMMITMENT_UNITS] = commitment.length;
+    head[ENTRIES] = i + 1;
+    this.end = hasOneSalt ? afterCommitment : afterCommitment + saltsSize;
+  }
+
+  close({ isLast = false, isAbandoned = false }: { readonly isLast?: boolean; readonly isAbandoned?: boolean }): void {
+    this.head[FLAGS] = (isLast ? LAST : 0) | (isAbandoned ? ABANDONED : 0);
+  }
+
+  /** Visits its submissions in order. */
+  read(visit: (entry: PartEntry) => void): void {
+    const { head, bytes, commitmentUnits } = this;
+    let bodyAt = DATA_AT;
+    for (let i = 0; i < head[ENTRIES]!; i++) {
+      const at = SIZES + SIZES_EACH * i;
+      const commitmentAt = bodyAt + head[at]!;
+      const saltsSize = head[at + 1]!;
+      const body = bytes.subarray(bodyAt, commitmentAt);
+      bodyAt = commitmentAt + commitmentUnits;
+      let salts: Uint8Array;
+      if (saltsSize === SALT_BYTES) salts = this.saltView(i);
+      else {
+        salts = bytes.subarray(bodyAt, bodyAt + saltsSize);
+        bodyAt += saltsSize;
+      }
+      visit({ scheme: SCHEMES[head[at + 2]!]!, body, salts, commitmentAt });
+    }
+  }
+
+  /** Made once: making it takes longer than reading it. */
+  private saltView(i: number): Uint8Array {
+    let view = this.saltViews[i];
+    if (view === undefined) {
+      const at = HEAD_BYTES + i * SALT_BYTES;
+      view = this.bytes.subarray(at, at + SALT_BYTES);
+      this.saltViews[i] = view;
+    }
+    return view;
+  }
+}
+
+/** Parts that are kept for the next commit. */
+const PARTS_KEPT = 64;
+
+/** Both threads do this after each commit: 2 MB stay. */
+export function keepParts(parts: (BulkPart | undefined)[]): void {
+  if (parts.length > PARTS_KEPT) parts.length = PARTS_KEPT;
+  for (let i = 0; i < parts.length; i++) if (parts[i]?.isLarge) parts[i] = undefined;
+}
+
+function sizeOf({ sizeBytes, saltsSize, commitment }: Submission): number {
+  return sizeBytes + saltsSize + commitment.length;
+}

@@ -1,0 +1,104 @@
+import { allocateScratch, writeScratch, writeScratchAscii } from "#hash-platform";
+import { formatEntry, type Scheme, TIME_UNITS, ZERO_HASH_HEX } from "./entry.ts";
+import { HASH_BYTES, type HashName, sha256Hex } from "./hash.ts";
+
+/** One of the longest hash, index and scheme. */
+export const ENTRY_BYTES_MAX = 314;
+const COMMITMENT_AT = 1 + `{"commitment":"`.length;
+/** `","v":1}` */
+const END_UNITS = 8;
+
+/**
+ * The bytes of one entry after another, of one scheme and hash, in the same place: what does not change stays. Writing them takes a
+ * third of the time of `formatEntry` and of turning its text to bytes.
+ */
+export class EntryLayout {
+  /** 0x00 and the entry: what its leaf hash is made of. */
+  readonly bytes: Uint8Array = allocateScratch(1 + ENTRY_BYTES_MAX);
+  /** Where the time stands in `bytes`. */
+  timeAt = 0;
+  private readonly hash: HashName;
+  private readonly scheme: Scheme;
+  private readonly commitmentUnits: number;
+  private readonly indexAt: number;
+  private previousAt = 0;
+  private input: Uint8Array = this.bytes.subarray(0, 0);
+  private written: Uint8Array = this.bytes.subarray(0, 0);
+  /** Digits of the indexes `indexMin ≤ index < indexEnd`, for which the bytes are laid out. */
+  private digits = 0;
+  private indexMin = 0;
+  private indexEnd = 0;
+  private writtenTime = "";
+
+  constructor(hash: HashName, scheme: Scheme) {
+    this.hash = hash;
+    this.scheme = scheme;
+    this.commitmentUnits = hash.length + 1 + 2 * HASH_BYTES[hash];
+    this.indexAt = COMMITMENT_AT + this.commitmentUnits + '","index":'.length;
+  }
+
+  /** A view, whose bytes the next entry changes. */
+  get entry(): Uint8Array {
+    return this.written;
+  }
+
+  get time(): string {
+    return this.writtenTime;
+  }
+
+  /** Index and time, well-formed. First of all: an index with another number of digits leaves nothing else. */
+  begin(index: number, time: string): void {
+    if (index < this.indexMin || index >= this.indexEnd) this.layOut(index);
+    if (this.writtenTime !== time) this.writeTime(time);
+    let rest = index;
+    for (let at = this.indexAt + this.digits - 1; at >= this.indexAt; at--) {
+      const next = Math.floor(rest / 10);
+      this.bytes[at] = 0x30 + (rest - next * 10);
+      rest = next;
+    }
+  }
+
+  writeTime(time: string): void {
+    writeScratchAscii(this.bytes, time, this.timeAt);
+    this.writtenTime = time;
+  }
+
+  /** Digest of the commitment, in hex. */
+  writeDigest(hex: string): void {
+    writeScratchAscii(this.bytes, hex, COMMITMENT_AT + this.hash.length + 1);
+  }
+
+  /** `<hash name>:<hex>`, as ASCII bytes from `source[offset]` on. */
+  copyCommitment(source: Uint8Array, offset: number): void {
+    const { bytes, commitmentUnits } = this;
+    for (let i = 0; i < commitmentUnits; i++) bytes[COMMITMENT_AT + i] = source[offset + i]!;
+  }
+
+  /** Hex leaf hash of the entry before. */
+  writePrevious(hex: string): void {
+    writeScratchAscii(this.bytes, hex, this.previousAt);
+  }
+
+  /** Hex, of the entry as it stands. */
+  leafHash(): string {
+    return sha256Hex(this.input);
+  }
+
+  private layOut(index: number): void {
+    const { hash, scheme, bytes } = this;
+    const digits = `${index}`.length;
+    const commitment = `${hash}:${"0".repeat(2 * HASH_BYTES[hash])}`;
+    const time = "0".repeat(TIME_UNITS);
+    const entry = formatEntry({ commitment, index, previous: ZERO_HASH_HEX, scheme, time });
+    const size = 1 + writeScratch(bytes, entry, 1);
+    bytes[0] = 0;
+    this.input = bytes.subarray(0, size);
+    this.written = bytes.subarray(1, size);
+    this.digits = digits;
+    this.indexMin = digits === 1 ? 0 : 10 ** (digits - 1);
+    this.indexEnd = 10 ** digits;
+    this.previousAt = this.indexAt + digits + '","previous":"'.length - 1;
+    this.timeAt = size - END_UNITS - TIME_UNITS;
+    this.writtenTime = "";
+  }
+}

@@ -1,0 +1,90 @@
+import { describe, expect, it } from "vitest";
+import { canonicalize } from "../core/canonical-json.ts";
+import { commitBody } from "../core/commitment.ts";
+import { type Event, encodeEvent, writeEvent } from "../core/event.ts";
+import { SALT_BYTES } from "../core/limits.ts";
+import { SaltPool } from "./salt-pool.ts";
+import { seededRandom } from "./seeded-random.ts";
+import { prepareSubmission, type Submission, writeSubmission } from "./submission.ts";
+
+const salts = (): SaltPool => new SaltPool(seededRandom("submissions"));
+const write = (event: Event, pool = salts()): Submission => writeSubmission(writeEvent(event), pool, "sha256");
+
+const EVENTS: Event[] = [
+  { action: "user.login" },
+  { action: "user.login", payload: { text: "Zoë 🦊\u2028", long: "x".repeat(5_000) } },
+  { action: "user.login", metadata: { long: "é".repeat(70_000) } },
+];
+
+/** Salts and body where a submission was moved to. */
+function movedTo(target: Buffer, { saltsSize, sizeBytes }: Submission, saltsAt: number, bodyAt: number) {
+  return {
+    salts: Uint8Array.from(target.subarray(saltsAt, saltsAt + saltsSize)),
+    body: target.toString("utf8", bodyAt, bodyAt + sizeBytes),
+  };
+}
+
+describe("a submission", () => {
+  it("has the same content whether it is text, stands where it was written, or was moved", () => {
+    for (const event of EVENTS) {
+      const body = canonicalize(event);
+      const text = prepareSubmission(encodeEvent(event), "event", (count) => salts().take(count), "sha256");
+      const same = { body, sizeBytes: Buffer.byteLength(body), saltsSize: SALT_BYTES, salts: text.salts };
+      expect(text).toMatchObject(same);
+      expect(text.commitment).toBe(`sha256:${commitBody("sha256", "event", text.salts, body)}`);
+
+      const written = write(event);
+      expect(written).toMatchObject({ ...same, commitment: text.commitment, scheme: "event" });
+      const target = Buffer.alloc(200_000, 0xff);
+      written.moveTo(target, 7, 100);
+      expect(movedTo(target, written, 7, 100)).toEqual({ salts: text.salts, body });
+      expect(written).toMatchObject(same);
+      const other = Buffer.alloc(200_000);
+      written.moveTo(other, 0, SALT_BYTES);
+      target.fill(0);
+      expect(written).toMatchObject(same);
+      written.own();
+      other.fill(0);
+      expect(written).toMatchObject(same);
+      written.moveTo(target, 1, 50);
+      expect(movedTo(target, written, 1, 50)).toEqual({ salts: text.salts, body });
+    }
+  });
+
+  it("keeps what it owns when the next is written", () => {
+    const pool = salts();
+    const all = EVENTS.map((event) => {
+      const submission = write(event, pool);
+      submission.own();
+      return submission;
+    });
+    const drawn = salts();
+    for (const [i, submission] of all.entries())
+      expect(submission).toMatchObject({ body: canonicalize(EVENTS[i]), salts: drawn.take(1) });
+  });
+
+  it("refuses to pass off another one's content as its own", () => {
+    const [first, second] = EVENTS.map((event) => write(event)) as [Submission, Submission];
+    const overwritten = expect.objectContaining({ code: "invariant-broken" });
+    expect(() => first.own()).toThrow(overwritten);
+    expect(() => first.body).toThrow(overwritten);
+    expect(() => first.salts).toThrow(overwritten);
+    expect(() => second.moveTo(Buffer.alloc(10_000), 0, 16)).toThrow(overwritten);
+  });
+
+  it("is whole when its own toJSON writes another one", () => {
+    let inner: Submission | null = null;
+    const payload = {
+      toJSON() {
+        inner = write({ action: "inner.one", payload: "y".repeat(200) });
+        inner.own();
+        return { n: 1 };
+      },
+    };
+    const outer = write({ action: "outer.one", payload } as unknown as Event);
+    expect(outer.body).toBe('{"action":"outer.one","payload":{"n":1}}');
+    expect(outer.commitment).toBe(`sha256:${commitBody("sha256", "event", outer.salts, outer.body)}`);
+    expect(inner!.body).toContain("inner.one");
+    expect(inner!.commitment).toBe(`sha256:${commitBody("sha256", "event", inner!.salts, inner!.body)}`);
+  });
+});
