@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 import { BulkPart, keepParts, PART_ENTRIES } from "./bulk-part.ts";
 import type { Scheme } from "./core/entry.ts";
 import { type Event, encodeEvent, writeEvent } from "./core/event.ts";
-import { readText } from "./core/hash.ts";
+import { HASH_BYTES, readText } from "./core/hash.ts";
 import { SaltPool } from "./ledger/salt-pool.ts";
 import { seededRandom } from "./ledger/seeded-random.ts";
 import { prepareSubmission, type Submission, writeSubmission } from "./ledger/submission.ts";
@@ -32,8 +32,9 @@ const contentOf = ({ scheme, body, salts, commitment }: Submission): Content => 
 function read(part: BulkPart): Content[] {
   const other = new BulkPart(part.buffer);
   const found: Content[] = [];
-  other.read(({ scheme, body, salts, commitmentAt }) => {
-    const commitment = readText(other.bytes, commitmentAt, commitmentAt + other.commitmentUnits, true);
+  other.read(({ scheme, body, salts, digestAt }) => {
+    const digest = readText(other.bytes, digestAt, digestAt + 2 * HASH_BYTES[other.hash], true);
+    const commitment = `${other.hash}:${digest}`;
     found.push({ scheme, body: Buffer.from(body).toString(), salts: [...salts], commitment });
   });
   return found;

@@ -1,5 +1,5 @@
 import type { Scheme } from "./core/entry.ts";
-import { writeText } from "./core/hash.ts";
+import { HASH_BYTES, type HashName, writeText } from "./core/hash.ts";
 import { SALT_BYTES } from "./core/limits.ts";
 import type { Submission } from "./ledger/submission.ts";
 
@@ -10,7 +10,7 @@ const DATA_BYTES = 32 * 1024;
 /** Where in the head stands what. */
 const ENTRIES = 0;
 const FLAGS = 1;
-const COMMITMENT_UNITS = 2;
+const HASH = 2;
 const SIZES = 3;
 /** Bytes of the body, bytes of the salts, and the scheme. */
 const SIZES_EACH = 3;
@@ -22,6 +22,9 @@ const DATA_AT = HEAD_BYTES + SALTS_BYTES;
 const LAST = 1;
 const ABANDONED = 2;
 
+/** By number. One ledger has one hash. */
+const HASHES = Object.keys(HASH_BYTES) as HashName[];
+
 /** Schemes of submissions that are handed over, by number. */
 const SCHEMES: readonly Scheme[] = ["event", "fields"];
 
@@ -30,8 +33,8 @@ export interface PartEntry {
   readonly scheme: Scheme;
   readonly body: Uint8Array;
   readonly salts: Uint8Array;
-  /** Where its commitment begins, as ASCII text of `commitmentUnits`. */
-  readonly commitmentAt: number;
+  /** Where the digest of its commitment begins, as hex digits. */
+  readonly digestAt: number;
 }
 
 /**
@@ -66,8 +69,9 @@ export class BulkPart {
     return this.head[ENTRIES]!;
   }
 
-  get commitmentUnits(): number {
-    return this.head[COMMITMENT_UNITS]!;
+  /** Hash of its commitments. */
+  get hash(): HashName {
+    return HASHES[this.head[HASH]!]!;
   }
 
   get isLast(): boolean {
@@ -92,20 +96,20 @@ export class BulkPart {
   /** Moves the content of a submission here; it must fit. */
   write(submission: Submission): void {
     const { head, bytes, end } = this;
-    const { sizeBytes, saltsSize, scheme, commitment } = submission;
+    const { sizeBytes, saltsSize, scheme, hash, digest } = submission;
     const i = head[ENTRIES]!;
-    const commitmentAt = end + sizeBytes;
-    const afterCommitment = commitmentAt + commitment.length;
+    const digestAt = end + sizeBytes;
+    const afterDigest = digestAt + digest.length;
     const hasOneSalt = saltsSize === SALT_BYTES;
-    submission.moveTo(bytes, hasOneSalt ? HEAD_BYTES + i * SALT_BYTES : afterCommitment, end);
-    writeText(bytes, commitment, commitmentAt, true);
+    submission.moveTo(bytes, hasOneSalt ? HEAD_BYTES + i * SALT_BYTES : afterDigest, end);
+    writeText(bytes, digest, digestAt, true);
     const at = SIZES + SIZES_EACH * i;
     head[at] = sizeBytes;
     head[at + 1] = saltsSize;
     head[at + 2] = SCHEMES.indexOf(scheme);
-    head[COMMITMENT_UNITS] = commitment.length;
+    if (i === 0) head[HASH] = HASHES.indexOf(hash);
     head[ENTRIES] = i + 1;
-    this.end = hasOneSalt ? afterCommitment : afterCommitment + saltsSize;
+    this.end = hasOneSalt ? afterDigest : afterDigest + saltsSize;
   }
 
   close({ isLast = false, isAbandoned = false }: { readonly isLast?: boolean; readonly isAbandoned?: boolean }): void {
@@ -114,21 +118,22 @@ export class BulkPart {
 
   /** Visits its submissions in order. */
   read(visit: (entry: PartEntry) => void): void {
-    const { head, bytes, commitmentUnits } = this;
+    const { head, bytes } = this;
+    const digestUnits = 2 * HASH_BYTES[this.hash];
     let bodyAt = DATA_AT;
     for (let i = 0; i < head[ENTRIES]!; i++) {
       const at = SIZES + SIZES_EACH * i;
-      const commitmentAt = bodyAt + head[at]!;
+      const digestAt = bodyAt + head[at]!;
       const saltsSize = head[at + 1]!;
-      const body = bytes.subarray(bodyAt, commitmentAt);
-      bodyAt = commitmentAt + commitmentUnits;
+      const body = bytes.subarray(bodyAt, digestAt);
+      bodyAt = digestAt + digestUnits;
       let salts: Uint8Array;
       if (saltsSize === SALT_BYTES) salts = this.saltView(i);
       else {
         salts = bytes.subarray(bodyAt, bodyAt + saltsSize);
         bodyAt += saltsSize;
       }
-      visit({ scheme: SCHEMES[head[at + 2]!]!, body, salts, commitmentAt });
+      visit({ scheme: SCHEMES[head[at + 2]!]!, body, salts, digestAt });
     }
   }
 
@@ -153,6 +158,6 @@ export function keepParts(parts: (BulkPart | undefined)[]): void {
   for (let i = 0; i < parts.length; i++) if (parts[i]?.isLarge) parts[i] = undefined;
 }
 
-function sizeOf({ sizeBytes, saltsSize, commitment }: Submission): number {
-  return sizeBytes + saltsSize + commitment.length;
+function sizeOf({ sizeBytes, saltsSize, digest }: Submission): number {
+  return sizeBytes + saltsSize + digest.length;
 }

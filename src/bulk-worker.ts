@@ -8,10 +8,10 @@ import {
   KNOWN,
   POSTED,
 } from "./bulk-thread.ts";
-import { parseCommitment, type Scheme } from "./core/entry.ts";
+import type { Scheme } from "./core/entry.ts";
 import { ENTRY_BYTES_MAX, EntryLayout } from "./core/entry-layout.ts";
 import { isTallystickError, type TallystickError } from "./core/errors.ts";
-import { readText } from "./core/hash.ts";
+import type { HashName } from "./core/hash.ts";
 import { RightEdge } from "./ledger/right-edge.ts";
 import type { Batch, LedgerStorage, NewEntry, StoredTile } from "./ledger/storage.ts";
 
@@ -184,11 +184,11 @@ class PlacedParts {
     const { bytes } = part;
     const entries: NewEntry[] = [];
     const tiles: StoredTile[] = [];
-    part.read(({ scheme, body, salts, commitmentAt }) => {
+    part.read(({ scheme, body, salts, digestAt }) => {
       const index = edge.size;
-      const layout = layoutOf(scheme, part, commitmentAt);
+      const layout = layoutOf(scheme, part.hash);
       layout.begin(index, time);
-      layout.copyCommitment(bytes, commitmentAt);
+      layout.copyDigest(bytes, digestAt);
       layout.writePrevious(edge.lastLeaf);
       const entry = copyOf(layout.entry, entries.length);
       const leafHash = layout.leafHash();
@@ -202,11 +202,10 @@ class PlacedParts {
 
 const layouts = new Map<Scheme, EntryLayout>();
 
-/** One ledger has one hash: the first commitment names it. */
-function layoutOf(scheme: Scheme, { bytes, commitmentUnits }: BulkPart, commitmentAt: number): EntryLayout {
+/** One ledger has one hash. */
+function layoutOf(scheme: Scheme, hash: HashName): EntryLayout {
   let layout = layouts.get(scheme);
   if (layout === undefined) {
-    const { hash } = parseCommitment(readText(bytes, commitmentAt, commitmentAt + commitmentUnits, true));
     layout = new EntryLayout(hash, scheme);
     layouts.set(scheme, layout);
   }

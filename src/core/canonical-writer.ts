@@ -412,13 +412,15 @@ function writeShaped(value: Members, depth: number, root: Shape): boolean {
       const at = base + order[i]!;
       const member = pending[at];
       pending[at] = undefined;
-      const before = end;
-      writeByte(separator);
-      writeBytes(labels[i]!);
-      if (typeof member === "string") writeString(member);
-      else if (!writeValue(member, depth + 1, names[i]!, shapes[i]!)) {
-        end = before;
-        continue;
+      if (typeof member === "string") writeTextMember(separator, labels[i]!, member);
+      else {
+        const before = end;
+        writeByte(separator);
+        writeBytes(labels[i]!);
+        if (!writeValue(member, depth + 1, names[i]!, shapes[i]!)) {
+          end = before;
+          continue;
+        }
       }
       separator = 0x2c;
     }
@@ -430,6 +432,34 @@ function writeShaped(value: Members, depth: number, root: Shape): boolean {
   }
   pendingCount = base;
   return true;
+}
+
+/** Writes a member that is text; if it is short and plain, as most are, with one look at the room that is left. */
+function writeTextMember(separator: number, label: Uint8Array, text: string): void {
+  const size = text.length;
+  const labelSize = label.length;
+  if (size <= SHORT_STRING_UNITS) {
+    reserve(labelSize + size + 3);
+    const target = scratch;
+    let at = end;
+    target[at++] = separator;
+    for (let i = 0; i < labelSize; i++) target[at++] = label[i]!;
+    target[at++] = 0x22;
+    let i = 0;
+    for (; i < size; i++) {
+      const unit = text.charCodeAt(i);
+      if (unit > 0x7f || UNESCAPED[unit] === 0) break;
+      target[at++] = unit;
+    }
+    if (i === size) {
+      target[at++] = 0x22;
+      end = at;
+      return;
+    }
+  }
+  writeByte(separator);
+  writeBytes(label);
+  writeString(text);
 }
 
 /** Writes any object by sorting its own enumerable members. */

@@ -4,7 +4,6 @@ import { HASH_BYTES, type HashName, sha256Hex } from "./hash.ts";
 
 /** One of the longest hash, index and scheme. */
 export const ENTRY_BYTES_MAX = 314;
-const COMMITMENT_AT = 1 + `{"commitment":"`.length;
 /** `","v":1}` */
 const END_UNITS = 8;
 
@@ -19,7 +18,8 @@ export class EntryLayout {
   timeAt = 0;
   private readonly hash: HashName;
   private readonly scheme: Scheme;
-  private readonly commitmentUnits: number;
+  private readonly digestAt: number;
+  private readonly digestUnits: number;
   private readonly indexAt: number;
   private previousAt = 0;
   private input: Uint8Array = this.bytes.subarray(0, 0);
@@ -33,8 +33,9 @@ export class EntryLayout {
   constructor(hash: HashName, scheme: Scheme) {
     this.hash = hash;
     this.scheme = scheme;
-    this.commitmentUnits = hash.length + 1 + 2 * HASH_BYTES[hash];
-    this.indexAt = COMMITMENT_AT + this.commitmentUnits + '","index":'.length;
+    this.digestAt = 1 + `{"commitment":"${hash}:`.length;
+    this.digestUnits = 2 * HASH_BYTES[hash];
+    this.indexAt = this.digestAt + this.digestUnits + '","index":'.length;
   }
 
   /** A view, whose bytes the next entry changes. */
@@ -65,13 +66,13 @@ export class EntryLayout {
 
   /** Digest of the commitment, in hex. */
   writeDigest(hex: string): void {
-    writeScratchAscii(this.bytes, hex, COMMITMENT_AT + this.hash.length + 1);
+    writeScratchAscii(this.bytes, hex, this.digestAt);
   }
 
-  /** `<hash name>:<hex>`, as ASCII bytes from `source[offset]` on. */
-  copyCommitment(source: Uint8Array, offset: number): void {
-    const { bytes, commitmentUnits } = this;
-    for (let i = 0; i < commitmentUnits; i++) bytes[COMMITMENT_AT + i] = source[offset + i]!;
+  /** The same, as ASCII bytes from `source[offset]` on. */
+  copyDigest(source: Uint8Array, offset: number): void {
+    const { bytes, digestAt, digestUnits } = this;
+    for (let i = 0; i < digestUnits; i++) bytes[digestAt + i] = source[offset + i]!;
   }
 
   /** Hex leaf hash of the entry before. */

@@ -218,8 +218,12 @@ function isUnsigned(event: Event, options: AppendOptions): boolean {
 
 const OPTIONS: readonly string[] = ["signer", "scheme", "signal"] satisfies (keyof AppendOptions)[];
 
+/** What a call without options has: one object, because many calls are made. */
+export const NO_OPTIONS: AppendOptions = Object.freeze({});
+
 /** A name with a typing error must not be taken for an option that was left out, such as the signer. */
 function checkOptions(options: AppendOptions): void {
+  if (options === NO_OPTIONS) return;
   for (const name in options) {
     if (!OPTIONS.includes(name))
       throw new TypeError(`append: unknown option ${JSON.stringify(name)}; known are ${OPTIONS.join(", ")}`);

@@ -21,7 +21,7 @@ import { proveConsistency, treeHash } from "../core/proof.ts";
 import type { VerifyReport } from "../core/report.ts";
 import type { Anchor } from "./anchor.ts";
 import { Anchoring, type AnchorResult, type NewAnchor } from "./anchoring.ts";
-import { Appender, type AppendOptions } from "./appender.ts";
+import { Appender, type AppendOptions, NO_OPTIONS } from "./appender.ts";
 import type { Archive } from "./archive.ts";
 import { bootCheck, requireCovered } from "./boot.ts";
 import type { BulkWriter } from "./bulk-writer.ts";
@@ -298,7 +298,7 @@ export class LedgerEngine {
    * `author-not-registered`, `signature-invalid`, `queue-full` (back off), `storage-*` (nothing was written, retry),
    * `outcome-unknown` (reopen; an `id` makes the retry safe).
    */
-  append(event: Event, options: AppendOptions = {}): Promise<Appended> {
+  append(event: Event, options: AppendOptions = NO_OPTIONS): Promise<Appended> {
     try {
       this.requireWritable();
       return this.appender.append(event, options);
@@ -308,7 +308,7 @@ export class LedgerEngine {
   }
 
   /** Appends all events in one commit, or none. At most `limits.appendManyMax`. Errors as `append`, for the whole call. */
-  async appendMany(events: readonly Event[], options: AppendOptions = {}): Promise<Appended[]> {
+  async appendMany(events: readonly Event[], options: AppendOptions = NO_OPTIONS): Promise<Appended[]> {
     this.requireWritable();
     return this.appender.appendMany(events, options);
   }
@@ -320,7 +320,7 @@ export class LedgerEngine {
    */
   async *appendAll(
     events: AsyncIterable<Event> | Iterable<Event>,
-    options: AppendOptions = {},
+    options: AppendOptions = NO_OPTIONS,
   ): AsyncGenerator<Appended> {
     this.requireWritable();
     yield* this.appender.appendAll(events, options);

@@ -22,8 +22,9 @@ export class Submission {
   readonly sizeBytes: number;
   readonly saltsSize: number;
   readonly scheme: Scheme;
-  /** `<hash name>:<hex>` */
-  readonly commitment: string;
+  readonly hash: HashName;
+  /** Of the commitment, in hex. */
+  readonly digest: string;
   readonly id: string | null;
   /** Null unless the event is author-signed; then what must still hold under the lock. */
   readonly signed: AuthorClaim | null;
@@ -38,21 +39,18 @@ export class Submission {
   private constructor(
     event: Pick<WrittenEvent, "id" | "event">,
     sizes: { readonly sizeBytes: number; readonly saltsSize: number },
-    committed: { readonly scheme: Scheme; readonly commitment: string },
+    committed: Committed,
   ) {
     this.sizeBytes = sizes.sizeBytes;
     this.saltsSize = sizes.saltsSize;
     this.scheme = committed.scheme;
-    this.commitment = committed.commitment;
+    this.hash = committed.hash;
+    this.digest = committed.digest;
     this.id = event.id;
     this.signed = claimOf(event.event);
   }
 
-  static ofText(
-    encoded: EncodedEvent,
-    committed: { readonly scheme: Scheme; readonly commitment: string },
-    salts: Uint8Array,
-  ): Submission {
+  static ofText(encoded: EncodedEvent, committed: Committed, salts: Uint8Array): Submission {
     const submission = new Submission(encoded, { sizeBytes: encoded.sizeBytes, saltsSize: salts.length }, committed);
     submission.text = encoded.body;
     submission.ownSalts = salts;
@@ -60,16 +58,18 @@ export class Submission {
   }
 
   /** Of an event that was just written, with its salt right before it. */
-  static ofWritten(
-    event: WrittenEvent,
-    committed: { readonly scheme: Scheme; readonly commitment: string },
-  ): Submission {
+  static ofWritten(event: WrittenEvent, committed: Committed): Submission {
     const { written } = event;
     const sizes = { sizeBytes: written.end - written.start, saltsSize: SALT_BYTES };
     const submission = new Submission(event, sizes, committed);
     submission.written = written;
     submission.isAscii = written.isAscii;
     return submission;
+  }
+
+  /** `<hash name>:<hex>` */
+  get commitment(): string {
+    return `${this.hash}:${this.digest}`;
   }
 
   /** Canonical event text. */
@@ -120,6 +120,12 @@ export class Submission {
   }
 }
 
+interface Committed {
+  readonly scheme: Scheme;
+  readonly hash: HashName;
+  readonly digest: string;
+}
+
 /** For few bytes, for which `set` takes longer. */
 function copyBytes(target: Uint8Array, targetAt: number, source: Uint8Array, sourceAt: number, size: number): void {
   for (let i = 0; i < size; i++) target[targetAt + i] = source[sourceAt + i]!;
@@ -138,8 +144,8 @@ function claimOf(event: Event): AuthorClaim | null {
 
 /** A submission of scheme `event` of what was just written. Whoever has it moves it, or lets it `own` its content, before anything else is written. */
 export function writeSubmission(event: WrittenEvent, salts: SaltPool, hash: HashName): Submission {
-  const commitment = `${hash}:${commitWritten(hash, event.written, salts)}`;
-  return Submission.ofWritten(event, { scheme: "event", commitment });
+  const digest = commitWritten(hash, event.written, salts);
+  return Submission.ofWritten(event, { scheme: "event", hash, digest });
 }
 
 /** Computes the commitment of an encoded event. */
@@ -153,12 +159,12 @@ export function prepareSubmission(
   // What no verifier would accept must not be written: control events are refused here, before they can do harm.
   if (scheme === "control") parseControlEvent(event);
   if (scheme === "fields") {
-    const { salts: all, commitment } = commitEventFields(event, body, salts, hash);
-    return Submission.ofText(encoded, { scheme, commitment }, all);
+    const { salts: all, digest } = commitEventFields(event, body, salts, hash);
+    return Submission.ofText(encoded, { scheme, hash, digest }, all);
   }
   const salt = salts(1);
-  const commitment = `${hash}:${commitBody(hash, scheme, salt, body)}`;
-  return Submission.ofText(encoded, { scheme, commitment }, salt);
+  const digest = commitBody(hash, scheme, salt, body);
+  return Submission.ofText(encoded, { scheme, hash, digest }, salt);
 }
 
 function commitEventFields(
@@ -166,12 +172,12 @@ function commitEventFields(
   body: string,
   salts: (count: number) => Uint8Array,
   hash: HashName,
-): { salts: Uint8Array; commitment: string } {
+): { salts: Uint8Array; digest: string } {
   const fields = cutFields(event, body);
   const all = salts(fields.length);
   const digests = fields.map((field, i) =>
     fieldDigest(hash, all.subarray(i * SALT_BYTES, (i + 1) * SALT_BYTES), field),
   );
   const names = fields.map((field) => field.name);
-  return { salts: all, commitment: `${hash}:${commitFields(hash, names, digests)}` };
+  return { salts: all, digest: commitFields(hash, names, digests) };
 }
