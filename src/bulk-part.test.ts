@@ -70,6 +70,20 @@ describe("a part of a bulk commit", () => {
     expect(read(own)).toEqual([contentOf(huge)]);
   });
 
+  it("brings leaf hashes back", () => {
+    const part = BulkPart.create();
+    const hashes = Array.from({ length: PART_ENTRIES }, (_, n) => `${n % 10}`.repeat(64));
+    const bodies = hashes.map((_, n) => {
+      const submission = submissionOf({ action: "a.b", payload: n });
+      part.write(submission);
+      return contentOf(submission);
+    });
+    const other = new BulkPart(part.buffer);
+    for (const [n, hash] of hashes.entries()) other.writeLeafHash(n, hash);
+    expect(hashes.map((_, n) => part.readLeafHash(n))).toEqual(hashes);
+    expect(read(part)).toEqual(bodies);
+  });
+
   it("is empty once it is cleared, and its marks are gone", () => {
     const part = BulkPart.create();
     part.write(submissionOf({ action: "a.b" }));

@@ -1,5 +1,5 @@
 import type { Scheme } from "./core/entry.ts";
-import { HASH_BYTES, type HashName, writeText } from "./core/hash.ts";
+import { HASH_BYTES, type HashName, readText, writeText } from "./core/hash.ts";
 import { SALT_BYTES } from "./core/limits.ts";
 import type { Submission } from "./ledger/submission.ts";
 
@@ -17,7 +17,10 @@ const SIZES_EACH = 3;
 const HEAD_BYTES = 4 * (SIZES + SIZES_EACH * PART_ENTRIES);
 /** Of submissions with one salt, which most have: they stand in the same places in all parts. */
 const SALTS_BYTES = PART_ENTRIES * SALT_BYTES;
-const DATA_AT = HEAD_BYTES + SALTS_BYTES;
+/** Leaf hashes, in hex. */
+const LEAVES_AT = HEAD_BYTES + SALTS_BYTES;
+const LEAF_UNITS = 64;
+const DATA_AT = LEAVES_AT + PART_ENTRIES * LEAF_UNITS;
 
 const LAST = 1;
 const ABANDONED = 2;
@@ -96,13 +99,11 @@ export class BulkPart {
   /** Moves the content of a submission here; it must fit. */
   write(submission: Submission): void {
     const { head, bytes, end } = this;
-    const { sizeBytes, saltsSize, scheme, hash, digest } = submission;
+    const { sizeBytes, saltsSize, digestSize, scheme, hash } = submission;
     const i = head[ENTRIES]!;
-    const digestAt = end + sizeBytes;
-    const afterDigest = digestAt + digest.length;
+    const afterDigest = end + sizeBytes + digestSize;
     const hasOneSalt = saltsSize === SALT_BYTES;
     submission.moveTo(bytes, hasOneSalt ? HEAD_BYTES + i * SALT_BYTES : afterDigest, end);
-    writeText(bytes, digest, digestAt, true);
     const at = SIZES + SIZES_EACH * i;
     head[at] = sizeBytes;
     head[at + 1] = saltsSize;
@@ -137,6 +138,17 @@ export class BulkPart {
     }
   }
 
+  /** For the one who wrote the submissions: hex leaf hash of the `i`th. */
+  writeLeafHash(i: number, hex: string): void {
+    writeText(this.bytes, hex, LEAVES_AT + i * LEAF_UNITS, true);
+  }
+
+  /** What the other one wrote. */
+  readLeafHash(i: number): string {
+    const at = LEAVES_AT + i * LEAF_UNITS;
+    return readText(this.bytes, at, at + LEAF_UNITS, true);
+  }
+
   /** Made once: making it takes longer than reading it. */
   private saltView(i: number): Uint8Array {
     let view = this.saltViews[i];
@@ -158,6 +170,6 @@ export function keepParts(parts: (BulkPart | undefined)[]): void {
   for (let i = 0; i < parts.length; i++) if (parts[i]?.isLarge) parts[i] = undefined;
 }
 
-function sizeOf({ sizeBytes, saltsSize, digest }: Submission): number {
-  return sizeBytes + saltsSize + digest.length;
+function sizeOf({ sizeBytes, saltsSize, digestSize }: Submission): number {
+  return sizeBytes + saltsSize + digestSize;
 }

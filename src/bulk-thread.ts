@@ -31,13 +31,12 @@ export interface BulkMemory {
 
 /** What it answers: the end of a commit; then, or when it begins, or was told to, that the log is moved. */
 export type BulkAnswer =
-  | { readonly placed: { readonly leaves: Uint8Array; readonly edge: EdgeState } | null }
+  | { readonly placed: { readonly edge: EdgeState } | null }
   | { readonly failed: object }
   | { readonly moved: true };
 
 /** Bytes committed by the other thread after which the log is moved: some 900 pages, a little less than what makes a commit move them itself. */
 const MOVE_BYTES = 2 * 1024 * 1024;
-const LEAF_HEX_DIGITS = 64;
 const THREAD_MEMORY: ResourceLimits = { maxYoungGenerationSizeMb: 64, maxOldGenerationSizeMb: 256 };
 
 /**
@@ -208,7 +207,8 @@ class CommitUnderWay implements BulkCommit {
     readonly answered: Promise<BulkAnswer | null>;
   };
   private part: BulkPart;
-  private number = 0;
+  /** Those that were handed over. */
+  private readonly filled: BulkPart[] = [];
   private isGone = false;
 
   constructor(parts: CommitUnderWay["parts"]) {
@@ -222,29 +222,28 @@ class CommitUnderWay implements BulkCommit {
   add(submission: Submission): void {
     if (!this.part.fits(submission)) {
       if (this.part.entries > 0) this.handOver();
-      this.part = this.parts.part(this.number, submission);
+      this.part = this.parts.part(this.filled.length, submission);
     }
     this.part.write(submission);
     if (this.part.entries < PART_ENTRIES) return;
     this.handOver();
-    this.part = this.parts.part(this.number);
+    this.part = this.parts.part(this.filled.length);
   }
 
-  private handOver(): void {
-    this.part.close({});
+  private handOver(end: { readonly isLast?: boolean; readonly isAbandoned?: boolean } = {}): void {
+    this.part.close(end);
     this.parts.post();
-    this.number += 1;
+    this.filled.push(this.part);
   }
 
   async commit(): Promise<BulkPlaced | null> {
     // It never saw the last part.
     if (this.isGone) return null;
-    this.part.close({ isLast: true });
-    this.parts.post();
+    this.handOver({ isLast: true });
     const answer = await this.parts.answered;
     if (answer !== null && "placed" in answer) {
       const { placed } = answer;
-      return placed && { leafHashes: leafHashesOf(placed.leaves), edge: placed.edge };
+      return placed && { leafHashes: this.leafHashes(), edge: placed.edge };
     }
     if (answer !== null && "failed" in answer) throw errorFromJson(answer.failed);
     throw new FatalError(
@@ -253,17 +252,14 @@ class CommitUnderWay implements BulkCommit {
     );
   }
 
+  private leafHashes(): string[] {
+    const leafHashes: string[] = [];
+    for (const part of this.filled) for (let i = 0; i < part.entries; i++) leafHashes.push(part.readLeafHash(i));
+    return leafHashes;
+  }
+
   async abandon(): Promise<void> {
-    this.part.close({ isLast: true, isAbandoned: true });
-    this.parts.post();
+    this.handOver({ isLast: true, isAbandoned: true });
     await this.parts.answered;
   }
-}
-
-function leafHashesOf(leaves: Uint8Array): string[] {
-  const text = Buffer.from(leaves.buffer, leaves.byteOffset, leaves.byteLength);
-  const leafHashes: string[] = [];
-  for (let at = 0; at < text.length; at += LEAF_HEX_DIGITS)
-    leafHashes.push(text.toString("latin1", at, at + LEAF_HEX_DIGITS));
-  return leafHashes;
 }

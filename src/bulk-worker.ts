@@ -124,7 +124,7 @@ async function commit(
   }
   // What fails from here on must not be taken for a lost bet: it ends the thread.
   if (!isCommitted) return { placed: null };
-  return { placed: { leaves: Buffer.from(placed.leafHashes.join(""), "latin1"), edge: edge.state() } };
+  return { placed: { edge: edge.state() } };
 }
 
 /** The parts of one commit, in order, until its last one. */
@@ -168,8 +168,6 @@ class Coming {
 
 /** Parts as the store takes them, linked to the chain behind an edge, which their leaves grow. */
 class PlacedParts {
-  /** Hex, of all entries in order. */
-  readonly leafHashes: string[] = [];
   private readonly edge: RightEdge;
   private readonly time: string;
 
@@ -178,9 +176,9 @@ class PlacedParts {
     this.time = time;
   }
 
-  /** The bytes in it are written over by the next one. */
+  /** The bytes in it are written over by the next one. The part holds its leaf hashes then. */
   place(part: BulkPart): Batch {
-    const { edge, time, leafHashes } = this;
+    const { edge, time } = this;
     const { bytes } = part;
     const entries: NewEntry[] = [];
     const tiles: StoredTile[] = [];
@@ -193,7 +191,7 @@ class PlacedParts {
       const entry = copyOf(layout.entry, entries.length);
       const leafHash = layout.leafHash();
       edge.append(leafHash, time, tiles);
-      leafHashes.push(leafHash);
+      part.writeLeafHash(entries.length, leafHash);
       entries.push({ index, entry, body, salts, disclosure: null });
     });
     return { entries, tiles, filters: [], ids: [], controls: [] };

@@ -540,10 +540,14 @@ function settleDrafted(
   { first, time }: { readonly first: number; readonly time: string },
 ): void {
   let at = 0;
+  const next = (): Appended => ({ index: first + at, leafHash: leafHashes[at++]!, time, duplicate: false });
   for (const group of groups) {
+    if (group instanceof WaitingOne && !appendChannel.hasSubscribers) {
+      group.resolve(next());
+      continue;
+    }
     const appended: Appended[] = [];
-    for (const end = at + group.submissions.length; at < end; at++)
-      appended.push({ index: first + at, leafHash: leafHashes[at]!, time, duplicate: false });
+    for (let i = 0; i < group.submissions.length; i++) appended.push(next());
     settle(group, { appended, refusal: null });
   }
 }

@@ -17,10 +17,11 @@ const EVENTS: Event[] = [
 ];
 
 /** Salts and body where a submission was moved to. */
-function movedTo(target: Buffer, { saltsSize, sizeBytes }: Submission, saltsAt: number, bodyAt: number) {
+function movedTo(target: Buffer, { saltsSize, sizeBytes, digestSize }: Submission, saltsAt: number, bodyAt: number) {
   return {
     salts: Uint8Array.from(target.subarray(saltsAt, saltsAt + saltsSize)),
     body: target.toString("utf8", bodyAt, bodyAt + sizeBytes),
+    digest: target.toString("latin1", bodyAt + sizeBytes, bodyAt + sizeBytes + digestSize),
   };
 }
 
@@ -29,7 +30,13 @@ describe("a submission", () => {
     for (const event of EVENTS) {
       const body = canonicalize(event);
       const text = prepareSubmission(encodeEvent(event), "event", (count) => salts().take(count), "sha256");
-      const same = { body, sizeBytes: Buffer.byteLength(body), saltsSize: SALT_BYTES, salts: text.salts };
+      const same = {
+        body,
+        sizeBytes: Buffer.byteLength(body),
+        saltsSize: SALT_BYTES,
+        salts: text.salts,
+        digest: text.digest,
+      };
       expect(text).toMatchObject(same);
       expect(text.commitment).toBe(`sha256:${commitBody("sha256", "event", text.salts, body)}`);
 
@@ -37,7 +44,7 @@ describe("a submission", () => {
       expect(written).toMatchObject({ ...same, commitment: text.commitment, scheme: "event" });
       const target = Buffer.alloc(200_000, 0xff);
       written.moveTo(target, 7, 100);
-      expect(movedTo(target, written, 7, 100)).toEqual({ salts: text.salts, body });
+      expect(movedTo(target, written, 7, 100)).toEqual({ salts: text.salts, body, digest: text.digest });
       expect(written).toMatchObject(same);
       const other = Buffer.alloc(200_000);
       written.moveTo(other, 0, SALT_BYTES);
@@ -47,7 +54,7 @@ describe("a submission", () => {
       other.fill(0);
       expect(written).toMatchObject(same);
       written.moveTo(target, 1, 50);
-      expect(movedTo(target, written, 1, 50)).toEqual({ salts: text.salts, body });
+      expect(movedTo(target, written, 1, 50)).toEqual({ salts: text.salts, body, digest: text.digest });
     }
   });
 

@@ -23,11 +23,12 @@ export class Submission {
   readonly saltsSize: number;
   readonly scheme: Scheme;
   readonly hash: HashName;
-  /** Of the commitment, in hex. */
-  readonly digest: string;
   readonly id: string | null;
   /** Null unless the event is author-signed; then what must still hold under the lock. */
   readonly signed: AuthorClaim | null;
+  /** Units of `digest`. */
+  readonly digestSize: number;
+  private hex: string | null;
   private text: string | null = null;
   private ownSalts: Uint8Array | null = null;
   private written: WrittenBytes | null = null;
@@ -45,7 +46,8 @@ export class Submission {
     this.saltsSize = sizes.saltsSize;
     this.scheme = committed.scheme;
     this.hash = committed.hash;
-    this.digest = committed.digest;
+    this.digestSize = committed.digest.length;
+    this.hex = committed.digest;
     this.id = event.id;
     this.signed = claimOf(event.event);
   }
@@ -65,6 +67,13 @@ export class Submission {
     submission.written = written;
     submission.isAscii = written.isAscii;
     return submission;
+  }
+
+  /** Of the commitment, in hex. */
+  get digest(): string {
+    if (this.hex !== null) return this.hex;
+    const at = this.bodyAt + this.sizeBytes;
+    return readText(this.bytes!, at, at + this.digestSize, true);
   }
 
   /** `<hash name>:<hex>` */
@@ -94,13 +103,18 @@ export class Submission {
     if (this.text !== null) return;
     this.ownSalts = this.salts;
     this.text = this.body;
+    this.hex = this.digest;
     this.written = null;
     this.bytes = null;
   }
 
-  /** Writes the content to `target`, a Buffer in Node: `saltsSize` and `sizeBytes` bytes. Unless it is text, it stands there from now on. */
+  /**
+   * Writes the content to `target`, a Buffer in Node: salts, `saltsSize` bytes; body and behind it the digest as text, `sizeBytes` and
+   * `digestSize` bytes. Unless it owned them, they stand there from now on.
+   */
   moveTo(target: Uint8Array, saltsAt: number, bodyAt: number): void {
     const { text, written, sizeBytes, saltsSize } = this;
+    writeText(target, this.digest, bodyAt + sizeBytes, true);
     if (text !== null) {
       writeText(target, text, bodyAt, sizeBytes === text.length);
       copyBytes(target, saltsAt, this.ownSalts!, 0, saltsSize);
@@ -114,6 +128,7 @@ export class Submission {
       target.set(this.bytes!.subarray(this.bodyAt, this.bodyAt + sizeBytes), bodyAt);
       copyBytes(target, saltsAt, this.bytes!, this.saltsAt, saltsSize);
     }
+    this.hex = null;
     this.bytes = target;
     this.saltsAt = saltsAt;
     this.bodyAt = bodyAt;
