@@ -2,7 +2,6 @@ import { describe, expect, it } from "vitest";
 import { BulkPart, keepParts, PART_ENTRIES } from "./bulk-part.ts";
 import type { Scheme } from "./core/entry.ts";
 import { type Event, encodeEvent, writeEvent } from "./core/event.ts";
-import { HASH_BYTES, readText } from "./core/hash.ts";
 import { SaltPool } from "./ledger/salt-pool.ts";
 import { seededRandom } from "./ledger/seeded-random.ts";
 import { prepareSubmission, type Submission, writeSubmission } from "./ledger/submission.ts";
@@ -32,9 +31,8 @@ const contentOf = ({ scheme, body, salts, commitment }: Submission): Content => 
 function read(part: BulkPart): Content[] {
   const other = new BulkPart(part.buffer);
   const found: Content[] = [];
-  other.read(({ scheme, body, salts, digestAt }) => {
-    const digest = readText(other.bytes, digestAt, digestAt + 2 * HASH_BYTES[other.hash], true);
-    const commitment = `${other.hash}:${digest}`;
+  other.read(({ scheme, body, salts, digest }) => {
+    const commitment = `${other.hash}:${Buffer.from(digest).toString()}`;
     found.push({ scheme, body: Buffer.from(body).toString(), salts: [...salts], commitment });
   });
   return found;

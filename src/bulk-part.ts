@@ -17,8 +17,11 @@ const SIZES_EACH = 3;
 const HEAD_BYTES = 4 * (SIZES + SIZES_EACH * PART_ENTRIES);
 /** Of submissions with one salt, which most have: they stand in the same places in all parts. */
 const SALTS_BYTES = PART_ENTRIES * SALT_BYTES;
+/** Digests of the commitments, in hex, of the longest hash. */
+const DIGESTS_AT = HEAD_BYTES + SALTS_BYTES;
+const DIGEST_UNITS_MAX = 128;
 /** Leaf hashes, in hex. */
-const LEAVES_AT = HEAD_BYTES + SALTS_BYTES;
+const LEAVES_AT = DIGESTS_AT + PART_ENTRIES * DIGEST_UNITS_MAX;
 const LEAF_UNITS = 64;
 const DATA_AT = LEAVES_AT + PART_ENTRIES * LEAF_UNITS;
 
@@ -36,8 +39,8 @@ export interface PartEntry {
   readonly scheme: Scheme;
   readonly body: Uint8Array;
   readonly salts: Uint8Array;
-  /** Where the digest of its commitment begins, as hex digits. */
-  readonly digestAt: number;
+  /** Digest of its commitment, as hex digits. */
+  readonly digest: Uint8Array;
 }
 
 /**
@@ -50,7 +53,8 @@ export class BulkPart {
   readonly bytes: Uint8Array;
   private readonly head: Int32Array;
   private end = DATA_AT;
-  private saltViews: (Uint8Array | undefined)[] = [];
+  private readonly saltViews = new Views();
+  private readonly digestViews = new Views();
 
   constructor(buffer: SharedArrayBuffer) {
     this.buffer = buffer;
@@ -99,18 +103,22 @@ export class BulkPart {
   /** Moves the content of a submission here; it must fit. */
   write(submission: Submission): void {
     const { head, bytes, end } = this;
-    const { sizeBytes, saltsSize, digestSize, scheme, hash } = submission;
+    const { sizeBytes, saltsSize, scheme, hash } = submission;
     const i = head[ENTRIES]!;
-    const afterDigest = end + sizeBytes + digestSize;
+    const afterBody = end + sizeBytes;
     const hasOneSalt = saltsSize === SALT_BYTES;
-    submission.moveTo(bytes, hasOneSalt ? HEAD_BYTES + i * SALT_BYTES : afterDigest, end);
+    submission.moveTo(bytes, {
+      salts: hasOneSalt ? HEAD_BYTES + i * SALT_BYTES : afterBody,
+      body: end,
+      digest: DIGESTS_AT + i * DIGEST_UNITS_MAX,
+    });
     const at = SIZES + SIZES_EACH * i;
     head[at] = sizeBytes;
     head[at + 1] = saltsSize;
     head[at + 2] = SCHEMES.indexOf(scheme);
     if (i === 0) head[HASH] = HASHES.indexOf(hash);
     head[ENTRIES] = i + 1;
-    this.end = hasOneSalt ? afterDigest : afterDigest + saltsSize;
+    this.end = hasOneSalt ? afterBody : afterBody + saltsSize;
   }
 
   close({ isLast = false, isAbandoned = false }: { readonly isLast?: boolean; readonly isAbandoned?: boolean }): void {
@@ -124,17 +132,16 @@ export class BulkPart {
     let bodyAt = DATA_AT;
     for (let i = 0; i < head[ENTRIES]!; i++) {
       const at = SIZES + SIZES_EACH * i;
-      const digestAt = bodyAt + head[at]!;
+      const afterBody = bodyAt + head[at]!;
       const saltsSize = head[at + 1]!;
-      const body = bytes.subarray(bodyAt, digestAt);
-      bodyAt = digestAt + digestUnits;
-      let salts: Uint8Array;
-      if (saltsSize === SALT_BYTES) salts = this.saltView(i);
-      else {
-        salts = bytes.subarray(bodyAt, bodyAt + saltsSize);
-        bodyAt += saltsSize;
-      }
-      visit({ scheme: SCHEMES[head[at + 2]!]!, body, salts, digestAt });
+      const hasOneSalt = saltsSize === SALT_BYTES;
+      const salts = hasOneSalt
+        ? this.saltViews.at(i, bytes, HEAD_BYTES + i * SALT_BYTES, SALT_BYTES)
+        : bytes.subarray(afterBody, afterBody + saltsSize);
+      const body = bytes.subarray(bodyAt, afterBody);
+      const digest = this.digestViews.at(i, bytes, DIGESTS_AT + i * DIGEST_UNITS_MAX, digestUnits);
+      bodyAt = hasOneSalt ? afterBody : afterBody + saltsSize;
+      visit({ scheme: SCHEMES[head[at + 2]!]!, body, salts, digest });
     }
   }
 
@@ -148,14 +155,17 @@ export class BulkPart {
     const at = LEAVES_AT + i * LEAF_UNITS;
     return readText(this.bytes, at, at + LEAF_UNITS, true);
   }
+}
 
-  /** Made once: making it takes longer than reading it. */
-  private saltView(i: number): Uint8Array {
-    let view = this.saltViews[i];
-    if (view === undefined) {
-      const at = HEAD_BYTES + i * SALT_BYTES;
-      view = this.bytes.subarray(at, at + SALT_BYTES);
-      this.saltViews[i] = view;
+/** Views of the same places, made once: making one takes longer than reading it. */
+class Views {
+  private readonly views: (Uint8Array | undefined)[] = [];
+
+  at(i: number, bytes: Uint8Array, offset: number, size: number): Uint8Array {
+    let view = this.views[i];
+    if (view?.length !== size) {
+      view = bytes.subarray(offset, offset + size);
+      this.views[i] = view;
     }
     return view;
   }
@@ -170,6 +180,6 @@ export function keepParts(parts: (BulkPart | undefined)[]): void {
   for (let i = 0; i < parts.length; i++) if (parts[i]?.isLarge) parts[i] = undefined;
 }
 
-function sizeOf({ sizeBytes, saltsSize, digestSize }: Submission): number {
-  return sizeBytes + saltsSize + digestSize;
+function sizeOf({ sizeBytes, saltsSize }: Submission): number {
+  return sizeBytes + saltsSize;
 }

@@ -179,14 +179,13 @@ class PlacedParts {
   /** The bytes in it are written over by the next one. The part holds its leaf hashes then. */
   place(part: BulkPart): Batch {
     const { edge, time } = this;
-    const { bytes } = part;
     const entries: NewEntry[] = [];
     const tiles: StoredTile[] = [];
-    part.read(({ scheme, body, salts, digestAt }) => {
+    part.read(({ scheme, body, salts, digest }) => {
       const index = edge.size;
       const layout = layoutOf(scheme, part.hash);
       layout.begin(index, time);
-      layout.copyDigest(bytes, digestAt);
+      layout.copyDigest(digest);
       layout.writePrevious(edge.lastLeaf);
       const entry = copyOf(layout.entry, entries.length);
       const leafHash = layout.leafHash();

@@ -34,7 +34,7 @@ describe("EntryLayout", () => {
           const commitment = `${hash}:${digest}`;
           layout.begin(index, time);
           if (asText) layout.writeDigest(digest);
-          else layout.copyDigest(encodeUtf8(commitment), hash.length + 1);
+          else layout.copyDigest(encodeUtf8(digest));
           layout.writePrevious(previous);
           const text = formatEntry({ commitment, index, previous, scheme, time });
           expect(Buffer.from(layout.entry).toString()).toBe(text);

@@ -19,7 +19,6 @@ export class EntryLayout {
   private readonly hash: HashName;
   private readonly scheme: Scheme;
   private readonly digestAt: number;
-  private readonly digestUnits: number;
   private readonly indexAt: number;
   private previousAt = 0;
   private input: Uint8Array = this.bytes.subarray(0, 0);
@@ -34,8 +33,7 @@ export class EntryLayout {
     this.hash = hash;
     this.scheme = scheme;
     this.digestAt = 1 + `{"commitment":"${hash}:`.length;
-    this.digestUnits = 2 * HASH_BYTES[hash];
-    this.indexAt = this.digestAt + this.digestUnits + '","index":'.length;
+    this.indexAt = this.digestAt + 2 * HASH_BYTES[hash] + '","index":'.length;
   }
 
   /** A view, whose bytes the next entry changes. */
@@ -69,10 +67,9 @@ export class EntryLayout {
     writeScratchAscii(this.bytes, hex, this.digestAt);
   }
 
-  /** The same, as ASCII bytes from `source[offset]` on. */
-  copyDigest(source: Uint8Array, offset: number): void {
-    const { bytes, digestAt, digestUnits } = this;
-    for (let i = 0; i < digestUnits; i++) bytes[digestAt + i] = source[offset + i]!;
+  /** The same, as ASCII bytes. */
+  copyDigest(digits: Uint8Array): void {
+    this.bytes.set(digits, this.digestAt);
   }
 
   /** Hex leaf hash of the entry before. */

@@ -17,48 +17,116 @@ const commitChannel = channel("tallystick:commit");
 
 /** What a call appends, and whom it answers. Classes for the same reason as `Submission`. */
 abstract class Waiting implements PlacedGroup {
-  readonly submissions: readonly Submission[];
-  readonly keepPrefix: boolean;
+  /** Submissions, and their bytes. */
+  readonly entries: number;
   readonly bytes: number;
   readonly signal: AbortSignal | undefined;
   reject: (error: unknown) => void = () => {};
 
-  constructor(submissions: readonly Submission[], keepPrefix: boolean, signal: AbortSignal | undefined) {
-    this.submissions = submissions;
-    this.keepPrefix = keepPrefix;
+  constructor(entries: number, bytes: number, signal: AbortSignal | undefined) {
+    this.entries = entries;
+    this.bytes = bytes;
     this.signal = signal;
-    this.bytes = bytesOf(submissions);
+  }
+
+  abstract get submissions(): readonly Submission[];
+
+  get keepPrefix(): boolean {
+    return false;
+  }
+
+  /** Whether another thread can commit it; what may still be aborted it cannot. */
+  get mayGoAhead(): boolean {
+    return this.signal === undefined && this.submissions.every(isPlain);
+  }
+
+  own(): void {
+    for (const submission of this.submissions) submission.own();
+  }
+
+  addTo(draft: Draft): void {
+    for (const submission of this.submissions) draft.add(submission);
   }
 
   /** Everything is durable, or refused. */
   settle(outcome: Outcome): void {
+    if (appendChannel.hasSubscribers) publishAppended(this.submissions, outcome);
     if (outcome.refusal !== null && !this.keepPrefix) this.reject(outcome.refusal);
-    else this.answer(outcome);
+    else this.answer(outcome.appended, outcome);
   }
 
-  protected abstract answer(outcome: Outcome): void;
+  protected abstract answer(appended: Appended[], outcome: Outcome): void;
+
+  /** Everything is durable, in the places that `next` gives. */
+  settlePlaced(next: () => Appended): void {
+    this.settle({ appended: Array.from(this.submissions, next), refusal: null });
+  }
 }
 
+/** Most calls append one event: this one does without lists. */
 class WaitingOne extends Waiting {
   resolve: (appended: Appended) => void = () => {};
+  private readonly submission: Submission;
 
-  protected answer({ appended }: Outcome): void {
-    this.resolve(appended[0]!);
+  constructor(submission: Submission, signal: AbortSignal | undefined) {
+    super(1, submission.sizeBytes, signal);
+    this.submission = submission;
+  }
+
+  override get submissions(): readonly Submission[] {
+    return [this.submission];
+  }
+
+  override get mayGoAhead(): boolean {
+    return this.signal === undefined && isPlain(this.submission);
+  }
+
+  override own(): void {
+    this.submission.own();
+  }
+
+  override addTo(draft: Draft): void {
+    draft.add(this.submission);
+  }
+
+  override settlePlaced(next: () => Appended): void {
+    if (appendChannel.hasSubscribers) super.settlePlaced(next);
+    else this.resolve(next());
+  }
+
+  protected override answer([appended]: Appended[]): void {
+    this.resolve(appended!);
   }
 }
 
 class WaitingMany extends Waiting {
   resolve: (appended: Appended[]) => void = () => {};
+  override readonly submissions: readonly Submission[];
 
-  protected answer({ appended }: Outcome): void {
+  constructor(submissions: readonly Submission[], signal: AbortSignal | undefined) {
+    super(submissions.length, bytesOf(submissions), signal);
+    this.submissions = submissions;
+  }
+
+  protected override answer(appended: Appended[]): void {
     this.resolve(appended);
   }
 }
 
 class WaitingPrefix extends Waiting {
   resolve: (outcome: Outcome) => void = () => {};
+  override readonly submissions: readonly Submission[];
 
-  protected answer(outcome: Outcome): void {
+  constructor(submissions: readonly Submission[], signal: AbortSignal | undefined) {
+    super(submissions.length, bytesOf(submissions), signal);
+    this.submissions = submissions;
+  }
+
+  override get keepPrefix(): boolean {
+    return true;
+  }
+
+  protected override answer(_appended: Appended[], outcome: Outcome): void {
     this.resolve(outcome);
   }
 }
@@ -132,8 +200,7 @@ export class Sequencer {
 
   /** Enqueues one submission. Resolves once durable. */
   submitOne(submission: Submission, signal?: AbortSignal): Promise<Appended> {
-    // Not a literal, for the same reason as `Submission`.
-    const waiting = new WaitingOne(Array.of(submission), false, signal);
+    const waiting = new WaitingOne(submission, signal);
     return new Promise((resolve, reject) => {
       waiting.resolve = resolve;
       waiting.reject = reject;
@@ -143,7 +210,7 @@ export class Sequencer {
 
   /** Enqueues submissions that commit together or not at all. Resolves once durable, in order. */
   submit(submissions: readonly Submission[], signal?: AbortSignal): Promise<Appended[]> {
-    const waiting = new WaitingMany(submissions, false, signal);
+    const waiting = new WaitingMany(submissions, signal);
     return new Promise((resolve, reject) => {
       waiting.resolve = resolve;
       waiting.reject = reject;
@@ -153,7 +220,7 @@ export class Sequencer {
 
   /** Enqueues a piece of a stream: everything before the first refused submission is kept, nothing after it. */
   submitPrefix(submissions: readonly Submission[], signal?: AbortSignal): Promise<Outcome> {
-    const waiting = new WaitingPrefix(submissions, true, signal);
+    const waiting = new WaitingPrefix(submissions, signal);
     return new Promise((resolve, reject) => {
       waiting.resolve = resolve;
       waiting.reject = reject;
@@ -186,7 +253,7 @@ export class Sequencer {
 
   /** As `submit`, for submissions all of which were added to the draft. */
   submitDrafted(submissions: readonly Submission[], draft: Draft): Promise<Appended[]> {
-    const waiting = new WaitingMany(submissions, false, undefined);
+    const waiting = new WaitingMany(submissions, undefined);
     return new Promise((resolve, reject) => {
       waiting.resolve = resolve;
       waiting.reject = reject;
@@ -205,7 +272,7 @@ export class Sequencer {
     }
     const before = this.queuedEntries;
     const { queueEntriesMax, queueBytesMax, batchEntriesMax } = this.parts.limits;
-    const entries = before + group.submissions.length;
+    const entries = before + group.entries;
     const bytes = this.queuedBytes + group.bytes;
     if (before > 0 && (entries > queueEntriesMax || bytes > queueBytesMax)) {
       const retryAfterMs = Math.max(10, Math.ceil(this.lastCommitMs * (before / batchEntriesMax)));
@@ -214,7 +281,7 @@ export class Sequencer {
       group.reject(new OverloadedError("queue-full", message, { retryAfterMs }));
       return;
     }
-    for (const submission of group.submissions) submission.own();
+    group.own();
     this.queue.push(group);
     this.queuedEntries = entries;
     this.queuedBytes = bytes;
@@ -227,9 +294,8 @@ export class Sequencer {
   private goesAhead(group: Waiting, { draft }: Ahead): boolean {
     if (!draft.isOpen) return false;
     const { batchEntriesMax, batchBytesMax } = this.parts.limits;
-    const fits =
-      draft.entries + group.submissions.length <= batchEntriesMax && draft.bytes + group.bytes <= batchBytesMax;
-    if (fits && mayGoAhead(group)) return true;
+    const fits = draft.entries + group.entries <= batchEntriesMax && draft.bytes + group.bytes <= batchBytesMax;
+    if (fits && group.mayGoAhead) return true;
     // No more is coming that could join: the thread need not wait for the end of the tick. Its failure is for `commitDraft`.
     draft.commit().catch(() => {});
     return false;
@@ -242,15 +308,15 @@ export class Sequencer {
     if (draft === null) return;
     const ahead: Ahead = { draft, groups: [] };
     this.ahead = ahead;
-    for (const group of this.takeBatch(mayGoAhead)) sendAhead(group, ahead);
+    for (const group of this.takeBatch((group) => group.mayGoAhead)) sendAhead(group, ahead);
   }
 
   /** How many of the first that wait could go ahead, as far as `most`. */
   private countLeading(most: number): number {
     let entries = 0;
     for (const group of this.queue) {
-      if (entries >= most || !mayGoAhead(group)) break;
-      entries += group.submissions.length;
+      if (entries >= most || !group.mayGoAhead) break;
+      entries += group.entries;
     }
     return entries;
   }
@@ -380,7 +446,7 @@ export class Sequencer {
     let bytes = 0;
     let used = 0;
     for (const group of this.queue) {
-      const size = group.submissions.length;
+      const size = group.entries;
       if (taken.length > 0 && (entries + size > batchEntriesMax || bytes + group.bytes > batchBytesMax)) break;
       if (!mayTake(group)) break;
       used += 1;
@@ -414,7 +480,7 @@ export class Sequencer {
       return;
     }
     this.lastCommitMs = performance.now() - started;
-    for (let i = 0; i < groups.length; i++) settle(groups[i]!, outcomes[i]!);
+    for (let i = 0; i < groups.length; i++) groups[i]!.settle(outcomes[i]!);
   }
 
   private fail(groups: readonly Waiting[], error: unknown): void {
@@ -522,16 +588,9 @@ export class Sequencer {
   }
 }
 
-/** Whether it can be committed by another thread; what may still be aborted cannot. */
-function mayGoAhead({ submissions, signal }: Waiting): boolean {
-  if (signal !== undefined) return false;
-  for (const submission of submissions) if (!isPlain(submission)) return false;
-  return true;
-}
-
 function sendAhead(group: Waiting, { draft, groups }: Ahead): void {
   groups.push(group);
-  for (const submission of group.submissions) draft.add(submission);
+  group.addTo(draft);
 }
 
 function settleDrafted(
@@ -541,20 +600,7 @@ function settleDrafted(
 ): void {
   let at = 0;
   const next = (): Appended => ({ index: first + at, leafHash: leafHashes[at++]!, time, duplicate: false });
-  for (const group of groups) {
-    if (group instanceof WaitingOne && !appendChannel.hasSubscribers) {
-      group.resolve(next());
-      continue;
-    }
-    const appended: Appended[] = [];
-    for (let i = 0; i < group.submissions.length; i++) appended.push(next());
-    settle(group, { appended, refusal: null });
-  }
-}
-
-function settle(group: Waiting, outcome: Outcome): void {
-  if (appendChannel.hasSubscribers) publishAppended(group.submissions, outcome);
-  group.settle(outcome);
+  for (const group of groups) group.settlePlaced(next);
 }
 
 function publishAppended(submissions: readonly Submission[], { appended }: Outcome): void {

@@ -5,7 +5,7 @@ import { type Event, encodeEvent, writeEvent } from "../core/event.ts";
 import { SALT_BYTES } from "../core/limits.ts";
 import { SaltPool } from "./salt-pool.ts";
 import { seededRandom } from "./seeded-random.ts";
-import { prepareSubmission, type Submission, writeSubmission } from "./submission.ts";
+import { type ContentPlace, prepareSubmission, type Submission, writeSubmission } from "./submission.ts";
 
 const salts = (): SaltPool => new SaltPool(seededRandom("submissions"));
 const write = (event: Event, pool = salts()): Submission => writeSubmission(writeEvent(event), pool, "sha256");
@@ -16,12 +16,12 @@ const EVENTS: Event[] = [
   { action: "user.login", metadata: { long: "é".repeat(70_000) } },
 ];
 
-/** Salts and body where a submission was moved to. */
-function movedTo(target: Buffer, { saltsSize, sizeBytes, digestSize }: Submission, saltsAt: number, bodyAt: number) {
+/** What was moved to these places. */
+function movedTo(target: Buffer, { saltsSize, sizeBytes, digestSize }: Submission, to: ContentPlace) {
   return {
-    salts: Uint8Array.from(target.subarray(saltsAt, saltsAt + saltsSize)),
-    body: target.toString("utf8", bodyAt, bodyAt + sizeBytes),
-    digest: target.toString("latin1", bodyAt + sizeBytes, bodyAt + sizeBytes + digestSize),
+    salts: Uint8Array.from(target.subarray(to.salts, to.salts + saltsSize)),
+    body: target.toString("utf8", to.body, to.body + sizeBytes),
+    digest: target.toString("latin1", to.digest, to.digest + digestSize),
   };
 }
 
@@ -43,18 +43,19 @@ describe("a submission", () => {
       const written = write(event);
       expect(written).toMatchObject({ ...same, commitment: text.commitment, scheme: "event" });
       const target = Buffer.alloc(200_000, 0xff);
-      written.moveTo(target, 7, 100);
-      expect(movedTo(target, written, 7, 100)).toEqual({ salts: text.salts, body, digest: text.digest });
+      const place = { salts: 7, digest: 30, body: 100 };
+      written.moveTo(target, place);
+      expect(movedTo(target, written, place)).toEqual({ salts: text.salts, body, digest: text.digest });
       expect(written).toMatchObject(same);
       const other = Buffer.alloc(200_000);
-      written.moveTo(other, 0, SALT_BYTES);
+      written.moveTo(other, { digest: 0, salts: 64, body: 80 });
       target.fill(0);
       expect(written).toMatchObject(same);
       written.own();
       other.fill(0);
       expect(written).toMatchObject(same);
-      written.moveTo(target, 1, 50);
-      expect(movedTo(target, written, 1, 50)).toEqual({ salts: text.salts, body, digest: text.digest });
+      written.moveTo(target, place);
+      expect(movedTo(target, written, place)).toEqual({ salts: text.salts, body, digest: text.digest });
     }
   });
 
@@ -76,7 +77,7 @@ describe("a submission", () => {
     expect(() => first.own()).toThrow(overwritten);
     expect(() => first.body).toThrow(overwritten);
     expect(() => first.salts).toThrow(overwritten);
-    expect(() => second.moveTo(Buffer.alloc(10_000), 0, 16)).toThrow(overwritten);
+    expect(() => second.moveTo(Buffer.alloc(10_000), { digest: 0, salts: 64, body: 80 })).toThrow(overwritten);
   });
 
   it("is whole when its own toJSON writes another one", () => {

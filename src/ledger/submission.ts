@@ -33,8 +33,7 @@ export class Submission {
   private ownSalts: Uint8Array | null = null;
   private written: WrittenBytes | null = null;
   private bytes: Uint8Array | null = null;
-  private saltsAt = 0;
-  private bodyAt = 0;
+  private at: ContentPlace = NOWHERE;
   private isAscii = false;
 
   private constructor(
@@ -72,8 +71,8 @@ export class Submission {
   /** Of the commitment, in hex. */
   get digest(): string {
     if (this.hex !== null) return this.hex;
-    const at = this.bodyAt + this.sizeBytes;
-    return readText(this.bytes!, at, at + this.digestSize, true);
+    const { digest } = this.at;
+    return readText(this.bytes!, digest, digest + this.digestSize, true);
   }
 
   /** `<hash name>:<hex>` */
@@ -85,7 +84,7 @@ export class Submission {
   get body(): string {
     if (this.text !== null) return this.text;
     if (this.written !== null) return textOf(this.written);
-    return readText(this.bytes!, this.bodyAt, this.bodyAt + this.sizeBytes, this.isAscii);
+    return readText(this.bytes!, this.at.body, this.at.body + this.sizeBytes, this.isAscii);
   }
 
   /** 16 bytes each. */
@@ -94,7 +93,7 @@ export class Submission {
     const { written, saltsSize } = this;
     const salts = new Uint8Array(saltsSize);
     if (written !== null) copyBytes(salts, 0, bytesOf(written, SALT_BYTES), 0, SALT_BYTES);
-    else copyBytes(salts, 0, this.bytes!, this.saltsAt, saltsSize);
+    else copyBytes(salts, 0, this.bytes!, this.at.salts, saltsSize);
     return salts;
   }
 
@@ -109,31 +108,39 @@ export class Submission {
   }
 
   /**
-   * Writes the content to `target`, a Buffer in Node: salts, `saltsSize` bytes; body and behind it the digest as text, `sizeBytes` and
-   * `digestSize` bytes. Unless it owned them, they stand there from now on.
+   * Writes the content to places of `target`, a Buffer in Node: `saltsSize`, `sizeBytes` and, as text, `digestSize` bytes. Unless it
+   * owned them, they stand there from now on.
    */
-  moveTo(target: Uint8Array, saltsAt: number, bodyAt: number): void {
-    const { text, written, sizeBytes, saltsSize } = this;
-    writeText(target, this.digest, bodyAt + sizeBytes, true);
+  moveTo(target: Uint8Array, to: ContentPlace): void {
+    const { text, written, bytes, at, sizeBytes, saltsSize } = this;
+    writeText(target, this.digest, to.digest, true);
     if (text !== null) {
-      writeText(target, text, bodyAt, sizeBytes === text.length);
-      copyBytes(target, saltsAt, this.ownSalts!, 0, saltsSize);
+      writeText(target, text, to.body, sizeBytes === text.length);
+      copyBytes(target, to.salts, this.ownSalts!, 0, saltsSize);
       return;
     }
     if (written !== null) {
-      target.set(bytesOf(written), bodyAt);
-      copyBytes(target, saltsAt, written.scratch, written.start - SALT_BYTES, SALT_BYTES);
+      target.set(bytesOf(written), to.body);
+      copyBytes(target, to.salts, written.scratch, written.start - SALT_BYTES, SALT_BYTES);
       this.written = null;
     } else {
-      target.set(this.bytes!.subarray(this.bodyAt, this.bodyAt + sizeBytes), bodyAt);
-      copyBytes(target, saltsAt, this.bytes!, this.saltsAt, saltsSize);
+      target.set(bytes!.subarray(at.body, at.body + sizeBytes), to.body);
+      copyBytes(target, to.salts, bytes!, at.salts, saltsSize);
     }
     this.hex = null;
     this.bytes = target;
-    this.saltsAt = saltsAt;
-    this.bodyAt = bodyAt;
+    this.at = to;
   }
 }
+
+/** Where the content of a submission begins. */
+export interface ContentPlace {
+  readonly salts: number;
+  readonly body: number;
+  readonly digest: number;
+}
+
+const NOWHERE: ContentPlace = { salts: 0, body: 0, digest: 0 };
 
 interface Committed {
   readonly scheme: Scheme;
