@@ -658,9 +658,13 @@ export class LedgerEngine {
   async reindex(): Promise<{ readonly entries: number }> {
     this.requireOpen();
     await this.sequencer.drain();
-    const entries = await reindexLedger(this.parts.storage);
-    this.sequencer.edge = await RightEdge.load(this.parts.storage);
-    this.loaded = await loadState(this.parts.storage);
+    const { storage } = this.parts;
+    const entries = await this.sequencer.rebuild(async () => {
+      const count = await reindexLedger(storage);
+      // From the start: the list of control events is one of the things that were rebuilt.
+      this.loaded = await loadState(storage);
+      return count;
+    });
     return { entries };
   }
 

@@ -10,13 +10,15 @@ import { timeSlices } from "./time-slices.ts";
 
 /** Rebuilds all derived data from the stored entries in one transaction; returns how many entries there are. */
 export async function reindexLedger(storage: LedgerStorage): Promise<number> {
-  const { size } = await storage.head();
-  await storage.rebuildDerived(derivedBatches(storage, size));
-  return size;
+  const edge = RightEdge.empty();
+  await storage.rebuildDerived(derivedBatches(storage, edge));
+  return edge.size;
 }
 
-async function* derivedBatches(storage: LedgerStorage, size: number): AsyncGenerator<Batch> {
-  const edge = RightEdge.empty();
+/** `edge` grows to that of the ledger. */
+async function* derivedBatches(storage: LedgerStorage, edge: RightEdge): AsyncGenerator<Batch> {
+  // Within the change: what another process appended before it began must not be left out.
+  const { size } = await storage.head();
   const builder = new FilterBuilder();
   // An id that stands twice leads to its first entry: that it does is for verify to say, and no reason to fail here.
   const seen = new IdSet();

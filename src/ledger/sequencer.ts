@@ -335,6 +335,15 @@ export class Sequencer {
     });
   }
 
+  /** Runs a change of the store that keeps its entries but may change what is known of them, while no commit is under way. */
+  rebuild<T>(change: () => Promise<T>): Promise<T> {
+    return this.inTurn(async () => {
+      const result = await change();
+      await this.catchUp();
+      return result;
+    });
+  }
+
   /** Others may have appended; what this process hashed or read before must still stand where it stood. */
   private async catchUp(): Promise<void> {
     const { storage, reload } = this.parts;

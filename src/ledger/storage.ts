@@ -270,7 +270,10 @@ export interface LedgerStorage {
   /** Note and proof that were committed with entry `index`, or undefined. */
   readAnchor(index: number): Promise<StoredAnchor | undefined>;
 
-  /** Replaces all derived data (tiles, filters, ids, controls) by what `rebuild` yields, atomically, and mends guard triggers. */
+  /**
+   * Replaces all derived data (tiles, filters, ids, controls) by what `rebuild` yields, atomically, and mends guard triggers. From the first
+   * batch that is asked for on, nobody else writes.
+   */
   rebuildDerived(rebuild: AsyncIterable<Batch> | Iterable<Batch>): Promise<void>;
 
   /** Resolves when an entry with index ≥ `size` may exist, or on abort (rejects with `signal.reason`). Polling is fine. */
