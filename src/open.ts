@@ -16,6 +16,7 @@ import { isInForce } from "./core/ledger-state.ts";
 import { EVENT_BYTES_MAX } from "./core/limits.ts";
 import { formatVerifierKey, parseVerifierKey } from "./core/note.ts";
 import { formatPolicy, parsePolicy } from "./core/policy.ts";
+import { heldSigners } from "./keys/held-signers.ts";
 import {
   exportPem,
   generateLogKey,
@@ -445,11 +446,7 @@ function signersFor(
       `the given key is not a log key in force of ${origin}: ${inForce.map((known) => known.key.vkey).join(", ")}`,
     );
   }
-  const kept = state
-    .listKeys(origin)
-    .map((name) => state.readKey(origin, name))
-    .filter((pem) => pem !== undefined)
-    .map((pem) => logSignerFromPem(pem));
+  const kept = heldSigners(state, origin);
   // Retired keys stay in hand: one that was rotated away just before a crash still has to sign over its rotation.
   if (kept.some(usable)) return { signers: kept, problem: null };
   return { signers: [], problem: new UnavailableError("key-lost", "the signing key is gone") };
@@ -523,7 +520,7 @@ function explain(
     `${where.path} can be read and verified but not appended to: the ${what} of ${where.origin} is not in ${where.state.dir} (user ${user}).`,
     "Ways out: set TALLYSTICK_STATE_DIR to the directory it was created with (in a container: a volume);",
     `${problem.code === "key-lost" ? "give the key (TALLYSTICK_KEY or signer); " : ""}run \`tallystick state import\` with a backup;`,
-    `or, if it is lost for good, \`tallystick recover ${where.path} --key FILE --reason TEXT\`, which every later reader will see.`,
+    `or, if it is lost for good, \`tallystick recover ${where.path} ${problem.code === "key-lost" ? "--key FILE " : ""}--reason TEXT\`, which every later reader will see.`,
   ].join(" ");
 }
 
@@ -586,7 +583,7 @@ export async function reindex(
 
 export interface RecoverOptions
   extends Pick<OpenOptions, "state" | "driver" | "clock" | "random" | "limits" | "lockStore"> {
-  /** The key that signs from now on: the old one where it is still held, else a new one. */
+  /** The key that signs from now on: the old one where it is still held (another one is refused then), else a new one. */
   readonly signer: Signer;
   /** Why, for the record; stays for ever. */
   readonly reason: string;
@@ -596,7 +593,8 @@ export interface RecoverOptions
 
 /**
  * Takes up a ledger whose key or lock store is lost, or whose database was rolled back, by an explicit `ledger.recovered` entry
- * that every later reader sees. Never automatic. Returns the index of that entry.
+ * that every later reader sees. Never automatic. Returns the index of that entry. Errors: `already-exists` when nothing is lost, or the
+ * key in force is held here and another one was given; `malformed-key` for one that was retired; `storage-*`, `lock-moved`.
  */
 export async function recover(
   location: string | URL,
@@ -619,6 +617,7 @@ export async function recover(
       evidence: options.evidence === undefined ? undefined : parseContradiction(options.evidence),
       lastSeen: (origin) => state.lastSeen(origin),
       keptPolicy: (origin) => state.readPolicy(origin),
+      held: (origin) => heldSigners(state, origin),
       clock: options.clock ?? systemClock,
       random: options.random ?? systemRandom,
       limits: { ...DEFAULT_LIMITS, ...options.limits },

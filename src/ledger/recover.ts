@@ -34,6 +34,8 @@ export interface RecoverParts {
   readonly lastSeen?: ((origin: string) => string | undefined) | undefined;
   /** Policy that this machine keeps: what it asks for beside the log keys stays. */
   readonly keptPolicy?: ((origin: string) => string | undefined) | undefined;
+  /** Keys that this machine holds for the ledger. */
+  readonly held?: ((origin: string) => readonly Signer[]) | undefined;
   readonly clock: Clock;
   readonly random: Random;
   readonly limits: LedgerLimits;
@@ -54,7 +56,7 @@ export interface Recovered {
 
 /**
  * Appends `ledger.recovered`, signed by `signer`, and puts the first checkpoint over it into the lock store, whatever stood
- * there before. Errors: `already-exists` when nothing is lost, those of `lostCheckpoint`, `storage-*`, `lock-moved`.
+ * there before. Errors: `already-exists` when nothing is lost, or not the key, those of `lostCheckpoint`, `storage-*`, `lock-moved`.
  */
 export async function recoverLedger(parts: RecoverParts): Promise<Recovered> {
   const { storage, lockStore, signer, reason, clock, random, limits } = parts;
@@ -73,6 +75,13 @@ export async function recoverLedger(parts: RecoverParts): Promise<Recovered> {
     throw new MalformedError(
       "malformed-key",
       "this key was retired or revoked, and a key is never taken up again: give the one in force, or a new one",
+    );
+  const isUsable = ({ publicKey }: Signer): boolean => inForce.some(({ key }) => bytesEqual(key.publicKey, publicKey));
+  // It would break for ever what readers rely on, for nothing.
+  if (known === undefined && parts.held?.(origin).some(isUsable) === true)
+    throw new ConflictError(
+      "already-exists",
+      "the log key in force is not lost, it is held here: recover with it. Rotating replaces it, signed by both, so that readers can follow",
     );
   const lost: string[] = [];
   if (known === undefined) lost.push("key");

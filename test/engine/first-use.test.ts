@@ -13,6 +13,7 @@ import { join } from "node:path";
 import { afterEach, describe, expect, it, onTestFinished } from "vitest";
 import { parseVerifierKey } from "../../src/core/note.ts";
 import { formatPolicy } from "../../src/core/policy.ts";
+import { heldSigners } from "../../src/keys/held-signers.ts";
 import { exportPem, generateLogKey, logSignerFromPem } from "../../src/keys/index.ts";
 import { vkeyOf } from "../../src/ledger/genesis.ts";
 import { type OpenOptions, recover } from "../../src/open.ts";
@@ -281,6 +282,18 @@ describe("a key that is gone", () => {
     expect(await codeOf(recover(place.path, { state: place.state, signer, reason: "again", driver }))).toBe(
       "already-exists",
     );
+  });
+
+  it("recover refuses another key while the one in force is held here, and writes nothing", async () => {
+    const { place, origin } = await firstUse();
+    rmSync(stateOf(place).lockStorePath);
+    const other = { state: place.state, signer: generateLogKey(), reason: "in a hurry", driver };
+    await expect(recover(place.path, other)).rejects.toMatchObject({
+      code: "already-exists",
+      message: expect.stringContaining("it is held here"),
+    });
+    const [held] = heldSigners(stateOf(place), origin);
+    expect(await recover(place.path, { ...other, signer: held! })).toEqual({ index: 4, lost: ["lock-store"] });
   });
 
   it("recover with the key itself, found again, finds nothing lost", async () => {

@@ -4,7 +4,8 @@ import { bytesEqual } from "../../core/encoding.ts";
 import { isTallystickError, MalformedError } from "../../core/errors.ts";
 import { isInForce } from "../../core/ledger-state.ts";
 import { parseNote } from "../../core/note.ts";
-import { keyFromEnv, logSignerFromPem, type Signer, type State } from "../../keys/index.ts";
+import { heldSigners } from "../../keys/held-signers.ts";
+import { keyFromEnv, type Signer, type State } from "../../keys/index.ts";
 import { vkeyOf } from "../../ledger/genesis.ts";
 import type { LedgerEngine } from "../../ledger/ledger.ts";
 import { recover } from "../../open.ts";
@@ -68,7 +69,7 @@ function signerFor(ledger: LedgerEngine, given: Signer | undefined, state: State
   const inForce = ledger.state.logKeys.filter(isInForce);
   const usable = (signer: Signer): boolean => inForce.some(({ key }) => bytesEqual(key.publicKey, signer.publicKey));
   if (given !== undefined && usable(given)) return given;
-  const held = heldSigners(ledger.origin, state, given === undefined).find(usable);
+  const held = allHeld(ledger.origin, state, given === undefined).find(usable);
   if (held === undefined && given !== undefined) return given;
   if (held === undefined)
     throw new UsageError(
@@ -81,12 +82,8 @@ function signerFor(ledger: LedgerEngine, given: Signer | undefined, state: State
 }
 
 /** Keys of the state directory and of the environment; what the environment holds has to be a key only where it is asked for. */
-function heldSigners(origin: string, state: State, isAsked: boolean): readonly Signer[] {
-  const kept = state
-    .listKeys(origin)
-    .map((name) => state.readKey(origin, name))
-    .filter((pem) => pem !== undefined)
-    .map((pem) => logSignerFromPem(pem));
+function allHeld(origin: string, state: State, isAsked: boolean): readonly Signer[] {
+  const kept = heldSigners(state, origin);
   try {
     const fromEnvironment = keyFromEnv();
     return fromEnvironment === undefined ? kept : [fromEnvironment.signer, ...kept];
