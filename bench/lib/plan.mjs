@@ -7,8 +7,11 @@
  */
 
 const SIZES = { "1k": 1_000, "100k": 100_000, "1m": 1_000_000 };
-/** Entries appended before the clock starts, in our cases, the bound and Tessera alike: compilers and caches warm up. */
-const WARM_UP = 20_000;
+/**
+ * Entries appended before the clock starts, in our cases, the bound and Tessera alike: compilers and caches warm up. With 100,000 to follow it is the
+ * window that stands for "at 100k" in the fill of a million.
+ */
+const WARM_UP = 50_000;
 /** The code that one append runs is compiled by then; a rate of the first seconds would be one of the compiler. */
 const WARM_UP_ONE = 2_000;
 const SCHEMES = ["event", "fields"];

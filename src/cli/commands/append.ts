@@ -113,6 +113,10 @@ function planOf(context: Context, positionals: readonly string[], options: Appen
     return { location: word, action: null, source: "-", mayCreate: false };
   }
   const [location = "", action = ""] = ledgerAnd(positionals, ["ACTION"]);
+  if (positionals.length === 1 && isStream && isKnownLedger(context, action))
+    throw new UsageError(
+      `is ${JSON.stringify(action)} an ACTION for ${location}, which TALLYSTICK_LEDGER names? There is a ledger of that name: expected LEDGER ACTION, or LEDGER --jsonl - for events from stdin`,
+    );
   return { location, action, source: "-", mayCreate };
 }
 
@@ -120,6 +124,12 @@ function planOf(context: Context, positionals: readonly string[], options: Appen
 function isNoPlace(context: Context, word: string): boolean {
   const path = pathOf(word);
   return !existsSync(path) && stateOf(context).recallPath(path) === undefined;
+}
+
+/** Whether this machine knows a ledger there. */
+function isKnownLedger(context: Context, word: string): boolean {
+  const path = pathOf(word);
+  return existsSync(path) && stateOf(context).recallPath(path) !== undefined;
 }
 
 function dashed(name: string): string {
