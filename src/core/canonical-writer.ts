@@ -26,7 +26,7 @@ export interface WrittenBytes {
   readonly isAscii: boolean;
   /** As in `WrittenJson`. */
   readonly plain: boolean;
-  /** Number of the call. */
+  /** By which it is told apart from what was written before and after. */
   readonly call: number;
 }
 
@@ -83,6 +83,8 @@ export function writeCanonicalBytes(
   const outerAscii = ascii;
   const outerPlain = plain;
   const outerPending = pendingCount;
+  // Whether it succeeds or not, it writes over what was written before.
+  calls += 1;
   reserve(HEAD_BYTES);
   start = end + HEAD_BYTES;
   end = start;

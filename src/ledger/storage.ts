@@ -191,10 +191,17 @@ export function partsOf(planned: Batch | Iterable<Batch>): Iterable<Batch> {
 
 /** A new entry with texts and bytes of its own. */
 export function toStored({ index, entry, body, salts, disclosure }: NewEntry): StoredEntry {
-  return { index, entry: toText(entry), body: body && toText(body), salts: salts?.slice() ?? null, disclosure };
+  return {
+    index,
+    entry: toText(entry),
+    body: body && toText(body),
+    salts: salts && Uint8Array.from(salts),
+    disclosure,
+  };
 }
 
-function toText(text: string | Uint8Array): string {
+/** Text that came as text, or as its UTF-8 bytes. */
+export function toText(text: string | Uint8Array): string {
   return typeof text === "string" ? text : new TextDecoder().decode(text);
 }
 

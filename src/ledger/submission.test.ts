@@ -80,6 +80,14 @@ describe("a submission", () => {
     expect(() => second.moveTo(Buffer.alloc(10_000), { digest: 0, salts: 64, body: 80 })).toThrow(overwritten);
   });
 
+  it("notices a later event that was refused half-way, too", () => {
+    const submission = write(EVENTS[0]!);
+    expect(() =>
+      write({ action: "a.b", payload: { text: "x".repeat(50), wrong: () => 1 } } as unknown as Event),
+    ).toThrow();
+    expect(() => submission.body).toThrow(expect.objectContaining({ code: "invariant-broken" }));
+  });
+
   it("is whole when its own toJSON writes another one", () => {
     let inner: Submission | null = null;
     const payload = {

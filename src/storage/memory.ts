@@ -108,13 +108,13 @@ class MemoryStorage implements LedgerStorage {
 
   async readTile(level: number, index: number): Promise<Uint8Array | undefined> {
     this.assertOpen();
-    return this.tables.tiles.get(`${level}/${index}`)?.slice();
+    return copyBytes(this.tables.tiles.get(`${level}/${index}`));
   }
 
   async readFilters(first: number, end: number): Promise<readonly StoredFilter[]> {
     this.assertOpen();
     const inside = [...this.tables.filters].filter(([block]) => block >= first && block < end);
-    return inside.sort(([a], [b]) => a - b).map(([block, bits]) => ({ block, bits: bits.slice() }));
+    return inside.sort(([a], [b]) => a - b).map(([block, bits]) => ({ block, bits: copyBytes(bits) }));
   }
 
   async readFilterBlocks(first: number, end: number): Promise<readonly number[]> {
@@ -267,8 +267,8 @@ class MemoryStorage implements LedgerStorage {
 
   private applyDerived(batch: Batch): void {
     const { tiles, filters, ids, controls } = this.tables;
-    for (const { level, index, hashes } of batch.tiles) tiles.set(`${level}/${index}`, hashes.slice());
-    for (const { block, bits } of batch.filters) if (!filters.has(block)) filters.set(block, bits.slice());
+    for (const { level, index, hashes } of batch.tiles) tiles.set(`${level}/${index}`, copyBytes(hashes));
+    for (const { block, bits } of batch.filters) if (!filters.has(block)) filters.set(block, copyBytes(bits));
     for (const { id, index } of batch.ids) ids.set(id, index);
     controls.push(...batch.controls);
   }
@@ -343,12 +343,12 @@ function openSnapshot(tables: Tables, closed: () => void): StorageSnapshot {
     },
     seek: (index) => (index < tables.entries.length ? index : undefined),
     unreachable: () => [],
-    readTile: (level, index) => tables.tiles.get(`${level}/${index}`)?.slice(),
-    readFilter: (block) => tables.filters.get(block)?.slice(),
+    readTile: (level, index) => copyBytes(tables.tiles.get(`${level}/${index}`)),
+    readFilter: (block) => copyBytes(tables.filters.get(block)),
     readId: (id) => tables.ids.get(id),
     readAnchor(index) {
       const anchor = tables.anchors.get(index);
-      return anchor && { note: anchor.note.slice(), proof: anchor.proof.slice() };
+      return anchor && { note: copyBytes(anchor.note), proof: copyBytes(anchor.proof) };
     },
     async sideTables(): Promise<SideTables> {
       return {
@@ -385,17 +385,17 @@ function rawOf({ index, entry, body, salts, disclosure }: StoredEntry): RawEntry
     index,
     entry: bytes(entry),
     body: bytes(body),
-    salts: salts?.slice() ?? null,
+    salts: copyBytes(salts),
     disclosure: bytes(disclosure),
   };
 }
 
 function copyAnchor({ index, note, proof }: StoredAnchor): StoredAnchor {
-  return { index, note: note.slice(), proof: proof.slice() };
+  return { index, note: copyBytes(note), proof: copyBytes(proof) };
 }
 
 function copyErasedId({ index, digest, salt }: ErasedId): ErasedId {
-  return { index, digest: digest.slice(), salt: salt.slice() };
+  return { index, digest: copyBytes(digest), salt: copyBytes(salt) };
 }
 
 /** What is stored is replaced, never changed in place, so a view needs its own collections only. */
@@ -412,4 +412,9 @@ function copyTables(tables: Tables): Tables {
     anchors: new Map(tables.anchors),
     purges: new Set(tables.purges),
   };
+}
+
+/** What may be missing stays missing. A `slice` of a Buffer would be a view of the same bytes. */
+function copyBytes<T extends Uint8Array | null | undefined>(bytes: T): T | Uint8Array {
+  return bytes && Uint8Array.from(bytes);
 }

@@ -1,14 +1,15 @@
 import { Buffer } from "node:buffer";
 import { FatalError, UnavailableError } from "../core/errors.ts";
 import { sha256Hex } from "../core/hash.ts";
-import type {
-  NewEntry,
-  Redaction,
-  StoredAnchor,
-  StoredCheckpoint,
-  StoredEntry,
-  StoredFilter,
-  StoredTile,
+import {
+  type NewEntry,
+  type Redaction,
+  type StoredAnchor,
+  type StoredCheckpoint,
+  type StoredEntry,
+  type StoredFilter,
+  type StoredTile,
+  toText,
 } from "../ledger/storage.ts";
 import type { SqliteDatabase, SqliteStatement, SqliteValue } from "./sqlite-driver.ts";
 import { INDEX_MAX, tileKey } from "./sqlite-schema.ts";
@@ -97,6 +98,9 @@ export function prepareStatements(db: SqliteDatabase): Statements {
   const erasedId = prepare("SELECT idx FROM erased_ids WHERE digest = ?");
   const checkpoint = prepare("SELECT note FROM checkpoints WHERE size = ?");
   const latest = prepare("SELECT size, note FROM checkpoints ORDER BY size DESC LIMIT 1");
+  // Somebody may have made the file with another encoding, in which bytes would be other texts. The audit names it.
+  const encoding = prepare("PRAGMA encoding");
+  let takesBytes: boolean | undefined;
   const insertEntries = prepareInsert(db, "entries(idx, entry, body, salts)", ENTRY_VALUES);
   const insertIds = prepareInsert(db, "ids(digest, idx)", "(?, ?)");
   const insertControls = prepareInsert(db, "controls(idx)", "(?)");
@@ -168,8 +172,10 @@ export function prepareStatements(db: SqliteDatabase): Statements {
     readCheckpoint: (size) => (checkpoint().get(size) as { readonly note: string } | undefined)?.note,
     latestCheckpoint: () => latest().get() as StoredCheckpoint | undefined,
     insertEntries(rows) {
+      takesBytes ??= (encoding().get() as { readonly encoding: string }).encoding === "UTF-8";
       insertEntries(rows, ({ index, entry, body, salts, disclosure }, values) => {
-        values.push(index, entry, body, salts);
+        if (takesBytes) values.push(index, entry, body, salts);
+        else values.push(index, toText(entry), body && toText(body), salts);
         if (disclosure !== null) insertDisclosure().run(index, disclosure);
       });
     },

@@ -1084,6 +1084,24 @@ describe("anomalies", () => {
   });
 });
 
+describe("a file that somebody made with another encoding", () => {
+  it("stores texts that come as bytes as what they say", async () => {
+    const db = new Database(path);
+    db.exec("PRAGMA encoding='UTF-16le'; CREATE TABLE gone(x); DROP TABLE gone");
+    db.close();
+    const storage = await open({ create: true });
+    const genesis = { index: 0, entry: "{}", body: '{"a":1}', salts: new Uint8Array(16), disclosure: null };
+    const rest = { tiles: [], filters: [], ids: [], controls: [] };
+    await storage.create(() => ({ ...rest, entries: [genesis] }));
+    const next = { ...genesis, index: 1, entry: Buffer.from("{}"), body: Buffer.from('{"a":"é"}') };
+    await storage.commit({ ids: [], idDigests: [], indexes: [] }, () => ({ ...rest, entries: [next] }));
+    expect((await storage.readEntries(0, 2)).map(({ entry, body }) => [entry, body])).toEqual([
+      ["{}", '{"a":1}'],
+      ["{}", '{"a":"é"}'],
+    ]);
+  });
+});
+
 describe("raw entries", () => {
   it("show the stored bytes, whether they are UTF-8 or not", async () => {
     await createAtRest(5);

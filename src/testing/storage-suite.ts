@@ -225,14 +225,14 @@ export function storageSuite(
         await storage.create(genesis);
         const body = Buffer.alloc(64);
         const entry = Buffer.alloc(512);
-        const salts = new Uint8Array(16);
+        const salts = Buffer.alloc(16);
         const expected: StoredEntry[] = [];
         const committed = await storage.commit(NO_READS, function* ({ head }) {
           for (let index = head.size; index < head.size + 120; index++) {
             const stored = {
               ...entryOf(index),
               body: `{"action":"é🦊\u2028${index}"}`,
-              salts: salts.fill(index).slice(),
+              salts: Uint8Array.from(salts.fill(index)),
             };
             expected.push(stored);
             const bodySize = body.write(stored.body);
