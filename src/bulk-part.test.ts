@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { BulkPart, keepParts, PART_ENTRIES } from "./bulk-part.ts";
+import { BulkPart, PART_ENTRIES } from "./bulk-part.ts";
 import type { Scheme } from "./core/entry.ts";
 import { type Event, encodeEvent, writeEvent } from "./core/event.ts";
 import { SaltPool } from "./ledger/salt-pool.ts";
@@ -53,19 +53,15 @@ describe("a part of a bulk commit", () => {
     expect(read(part)).toEqual(given);
   });
 
-  it("says when it is full, and is made larger for what would fit in none", () => {
+  it("says when it is full, and what would fit in none", () => {
     const part = BulkPart.create();
     const large = submissionOf({ action: "a.b", payload: "x".repeat(20_000) });
     expect(part.fits(large)).toBe(true);
     part.write(large);
-    const next = submissionOf({ action: "a.b", payload: "y".repeat(20_000) });
-    expect(part.fits(next)).toBe(false);
-    next.own();
-    const huge = submissionOf({ action: "a.b", payload: "z".repeat(200_000) });
-    const own = BulkPart.create(huge);
-    expect([part.isLarge, own.isLarge, own.fits(huge)]).toEqual([false, true, true]);
-    own.write(huge);
-    expect(read(own)).toEqual([contentOf(huge)]);
+    expect(part.fits(submissionOf({ action: "a.b", payload: "y".repeat(20_000) }))).toBe(false);
+    expect(part.fits(submissionOf({ action: "a.b", payload: "z".repeat(10_000) }))).toBe(true);
+    expect(BulkPart.create().fits(submissionOf({ action: "a.b", payload: "z".repeat(33_000) }))).toBe(false);
+    expect(read(part)).toEqual([contentOf(large)]);
   });
 
   it("brings leaf hashes back", () => {
@@ -93,14 +89,5 @@ describe("a part of a bulk commit", () => {
     const again = submissionOf({ action: "c.d" });
     part.write(again);
     expect(read(part)).toEqual([contentOf(again)]);
-  });
-
-  it("is kept for the next commit unless it is large, or one of many", () => {
-    const usual = BulkPart.create();
-    const large = BulkPart.create(submissionOf({ action: "a.b", payload: "z".repeat(200_000) }));
-    const parts = [usual, large, ...Array.from({ length: 100 }, () => usual)];
-    keepParts(parts);
-    expect(parts.length).toBe(64);
-    expect([parts[0], parts[1], parts[63]]).toEqual([usual, undefined, usual]);
   });
 });

@@ -62,14 +62,8 @@ export class BulkPart {
     this.head = new Int32Array(buffer, 0, HEAD_BYTES / 4);
   }
 
-  /** One with the usual room, or as much as this submission needs. */
-  static create(submission?: Submission): BulkPart {
-    const dataBytes = Math.max(DATA_BYTES, submission === undefined ? 0 : sizeOf(submission));
-    return new BulkPart(new SharedArrayBuffer(DATA_AT + dataBytes));
-  }
-
-  get isLarge(): boolean {
-    return this.buffer.byteLength > DATA_AT + DATA_BYTES;
+  static create(): BulkPart {
+    return new BulkPart(new SharedArrayBuffer(DATA_AT + DATA_BYTES));
   }
 
   get entries(): number {
@@ -169,15 +163,6 @@ class Views {
     }
     return view;
   }
-}
-
-/** Parts that are kept for the next commit. */
-const PARTS_KEPT = 64;
-
-/** Both threads do this after each commit: 2 MB stay. */
-export function keepParts(parts: (BulkPart | undefined)[]): void {
-  if (parts.length > PARTS_KEPT) parts.length = PARTS_KEPT;
-  for (let i = 0; i < parts.length; i++) if (parts[i]?.isLarge) parts[i] = undefined;
 }
 
 function sizeOf({ sizeBytes, saltsSize }: Submission): number {

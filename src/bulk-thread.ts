@@ -1,5 +1,5 @@
 import { type ResourceLimits, Worker } from "node:worker_threads";
-import { BulkPart, keepParts, PART_ENTRIES } from "./bulk-part.ts";
+import { BulkPart, PART_ENTRIES } from "./bulk-part.ts";
 import { errorFromJson, FatalError } from "./core/errors.ts";
 import type { BulkCommit, BulkPlaced, BulkWriter } from "./ledger/bulk-writer.ts";
 import type { EdgeState } from "./ledger/right-edge.ts";
@@ -23,9 +23,8 @@ export type BulkRequest =
   | { readonly do: "move" }
   | { readonly do: "close" };
 
-/** The memory of a part: of a new one, or in place of the one that it had. */
+/** A new part. It is used again and again: memory that is shared between threads is freed late, and no collector feels its weight. */
 export interface BulkMemory {
-  readonly part: number;
   readonly buffer: SharedArrayBuffer;
 }
 
@@ -51,8 +50,8 @@ export class BulkThread implements BulkWriter, LogMover {
   private state: "new" | "starting" | "idle" | "committing" | "moving" | "gone" = "new";
   private worker: Worker | undefined;
   private readonly signal = new Int32Array(new SharedArrayBuffer(8));
-  /** In the order in which a commit fills them. */
-  private readonly parts: (BulkPart | undefined)[] = [];
+  /** In the order in which a commit fills them; as many as the largest one needed. */
+  private readonly parts: BulkPart[] = [];
   private exited: Promise<void> = Promise.resolve();
   private written = 0;
   /** Somebody waits for its end, which must keep the process. */
@@ -80,29 +79,33 @@ export class BulkThread implements BulkWriter, LogMover {
   }
 
   begin(edge: EdgeState, time: string): BulkCommit {
-    Atomics.store(this.signal, POSTED, 0);
-    this.tell({ do: "commit", edge, time });
-    this.state = "committing";
-    this.worker?.ref();
     const answered = new Promise<BulkAnswer | null>((resolve) => {
       this.ended = resolve;
     });
-    const part = (number: number, submission?: Submission): BulkPart => this.partFor(number, submission);
-    const post = (): void => {
-      Atomics.add(this.signal, POSTED, 1);
-      Atomics.notify(this.signal, POSTED);
-    };
-    return new CommitUnderWay({ part, post, answered });
+    Atomics.store(this.signal, POSTED, 0);
+    // Before the thread is told, because it may throw.
+    const commit = new CommitUnderWay({
+      part: (number) => this.emptyPart(number),
+      post: () => {
+        Atomics.add(this.signal, POSTED, 1);
+        Atomics.notify(this.signal, POSTED);
+      },
+      stop: () => void this.worker?.terminate(),
+      answered,
+    });
+    this.tell({ do: "commit", edge, time });
+    this.state = "committing";
+    this.worker?.ref();
+    return commit;
   }
 
-  /** An empty part, in which the submission has room. */
-  private partFor(number: number, submission: Submission | undefined): BulkPart {
+  private emptyPart(number: number): BulkPart {
     let part = this.parts[number];
     part?.clear();
-    if (part === undefined || (submission !== undefined && !part.fits(submission))) {
-      part = BulkPart.create(submission);
-      this.parts[number] = part;
-      const memory: BulkMemory = { part: number, buffer: part.buffer };
+    if (part === undefined) {
+      part = BulkPart.create();
+      this.parts.push(part);
+      const memory: BulkMemory = { buffer: part.buffer };
       this.worker?.postMessage(memory);
       Atomics.add(this.signal, KNOWN, 1);
     }
@@ -171,7 +174,6 @@ export class BulkThread implements BulkWriter, LogMover {
       return;
     }
     this.state = "moving";
-    keepParts(this.parts);
     if (!this.isClosing && this.waiting.length === 0) this.worker?.unref();
     if ("placed" in answer && answer.placed !== null) this.committed();
     this.ended?.(answer);
@@ -199,10 +201,12 @@ export class BulkThread implements BulkWriter, LogMover {
 /** Submissions on their way to the thread. */
 class CommitUnderWay implements BulkCommit {
   private readonly parts: {
-    /** Part of this number, empty, with room for the submission. */
-    readonly part: (number: number, submission?: Submission) => BulkPart;
+    /** Part of this number, empty. */
+    readonly part: (number: number) => BulkPart;
     /** Tells the thread that the next part is whole. */
     readonly post: () => void;
+    /** Ends the thread, which then answers null. */
+    readonly stop: () => void;
     /** Resolves with null when the thread is gone. */
     readonly answered: Promise<BulkAnswer | null>;
   };
@@ -210,6 +214,7 @@ class CommitUnderWay implements BulkCommit {
   /** Those that were handed over. */
   private readonly filled: BulkPart[] = [];
   private isGone = false;
+  private isStopped = false;
 
   constructor(parts: CommitUnderWay["parts"]) {
     this.parts = parts;
@@ -219,15 +224,29 @@ class CommitUnderWay implements BulkCommit {
     });
   }
 
-  add(submission: Submission): void {
+  add(submission: Submission): boolean {
+    try {
+      return this.write(submission);
+    } catch {
+      // There is no memory for another part. Of a commit that lacks one nothing must be left, and nobody must wait for the rest of it.
+      this.isStopped = true;
+      this.parts.stop();
+      return false;
+    }
+  }
+
+  private write(submission: Submission): boolean {
     if (!this.part.fits(submission)) {
       if (this.part.entries > 0) this.handOver();
-      this.part = this.parts.part(this.filled.length, submission);
+      this.part = this.parts.part(this.filled.length);
+      if (!this.part.fits(submission)) return false;
     }
     this.part.write(submission);
-    if (this.part.entries < PART_ENTRIES) return;
-    this.handOver();
-    this.part = this.parts.part(this.filled.length);
+    if (this.part.entries === PART_ENTRIES) {
+      this.handOver();
+      this.part = this.parts.part(this.filled.length);
+    }
+    return true;
   }
 
   private handOver(end: { readonly isLast?: boolean; readonly isAbandoned?: boolean } = {}): void {
@@ -259,7 +278,7 @@ class CommitUnderWay implements BulkCommit {
   }
 
   async abandon(): Promise<void> {
-    this.handOver({ isLast: true, isAbandoned: true });
+    if (!this.isStopped) this.handOver({ isLast: true, isAbandoned: true });
     await this.parts.answered;
   }
 }

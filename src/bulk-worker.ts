@@ -1,5 +1,5 @@
 import { parentPort, receiveMessageOnPort, workerData } from "node:worker_threads";
-import { BulkPart, keepParts, PART_ENTRIES } from "./bulk-part.ts";
+import { BulkPart, PART_ENTRIES } from "./bulk-part.ts";
 import {
   type BulkAnswer,
   type BulkMemory,
@@ -22,25 +22,23 @@ const { path, signal: shared } = workerData as BulkThreadData;
 const signal = new Int32Array(shared);
 const port = parentPort!;
 const requests: BulkRequest[] = [];
-const parts: (BulkPart | undefined)[] = [];
-let known = 0;
+const parts: BulkPart[] = [];
 
 function keep(message: BulkRequest | BulkMemory): void {
-  if ("do" in message) {
-    requests.push(message);
-    return;
-  }
-  parts[message.part] = new BulkPart(message.buffer);
-  known += 1;
+  if ("do" in message) requests.push(message);
+  else parts.push(new BulkPart(message.buffer));
 }
 
-/** A part that was posted, in the memory that it has now. */
+/** A part that was posted. Also while a commit keeps this thread from its events, it hears of new ones. */
 function partAt(number: number): BulkPart {
-  while (known < Atomics.load(signal, KNOWN)) {
+  while (parts.length < Atomics.load(signal, KNOWN)) {
     const received = receiveMessageOnPort(port);
     if (received !== undefined) keep(received.message);
   }
-  return parts[number]!;
+  const part = parts[number];
+  // Out of step with the other thread: it must not wait for this one.
+  if (part === undefined) process.exit(1);
+  return part;
 }
 
 /** Thrown through a commit to undo it. */
@@ -120,7 +118,6 @@ async function commit(
       return { failed: (error as TallystickError).toJSON() };
   } finally {
     await coming.discardRest();
-    keepParts(parts);
   }
   // What fails from here on must not be taken for a lost bet: it ends the thread.
   if (!isCommitted) return { placed: null };

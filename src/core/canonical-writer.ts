@@ -124,9 +124,13 @@ export function textOf(written: WrittenBytes): string {
   return readScratch(written.scratch, written.start, written.end, written.isAscii);
 }
 
-/** What was written last is still there. */
-function assertLast({ call }: WrittenBytes): void {
-  if (call === calls) return;
+/** Whether it still stands where it was written. */
+export function isLast({ call }: WrittenBytes): boolean {
+  return call === calls;
+}
+
+function assertLast(written: WrittenBytes): void {
+  if (isLast(written)) return;
   throw new FatalError("invariant-broken", "a canonical form was written over before it was read");
 }
 

@@ -1,6 +1,6 @@
 import { utf8Bytes } from "#hash-platform";
 import { type JsonObject, type JsonValue, parseCanonical } from "./canonical-json.ts";
-import { textOf, type WrittenBytes, writeCanonicalBytes } from "./canonical-writer.ts";
+import { isLast, textOf, type WrittenBytes, writeCanonicalBytes } from "./canonical-writer.ts";
 import { isControlAction } from "./control-action.ts";
 import { MalformedError } from "./errors.ts";
 import {
@@ -110,9 +110,16 @@ export function encodeEvent(input: unknown, options: EventOptions = {}): Encoded
  * `ledger.…`, which only the ledger writes (`control` for control events and nothing else, `ledger` for its other actions too).
  */
 export function writeEvent(input: unknown, options: EventOptions = {}): WrittenEvent {
-  const written = writeCanonicalBytes(input, { sizeBytesMax: options.eventBytesMax ?? EVENT_BYTES_DEFAULT });
-  const event: unknown = written.plain ? input : JSON.parse(textOf(written));
+  const limits = { sizeBytesMax: options.eventBytesMax ?? EVENT_BYTES_DEFAULT };
+  let written = writeCanonicalBytes(input, limits);
+  let event: unknown = written.plain ? input : JSON.parse(textOf(written));
   validateEvent(event);
+  if (!isLast(written)) {
+    // A getter of the caller's, which was asked again, wrote an event itself: now only what is written counts.
+    written = writeCanonicalBytes(input, limits);
+    event = JSON.parse(textOf(written));
+    validateEvent(event);
+  }
   const { action } = event;
   const refusal = refusalOf(action, options);
   if (refusal !== null) {

@@ -20,10 +20,10 @@ export interface BulkWriter {
 
 export interface BulkCommit {
   /**
-   * The next submission. None that somebody must look at first: no `id`, no author signature, no control event. Its content may be moved
+   * The next submission; false when it cannot be handed over (it is too large, or memory is short): then the commit has to be abandoned. None that somebody must look at first: no `id`, no author signature, no control event. Its content may be moved
    * to bytes of the bulk writer, which stay as they are until another commit begins.
    */
-  add(submission: Submission): void;
+  add(submission: Submission): boolean;
 
   /** Resolves once everything added is durable, or with null when nothing of it is stored. Error: `outcome-unknown`. */
   commit(): Promise<BulkPlaced | null>;

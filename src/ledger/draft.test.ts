@@ -108,6 +108,26 @@ describe("what is handed to a second thread ahead of its turn", () => {
     await ledger.close();
   });
 
+  it("keeps what was given up whole while other calls go ahead", async () => {
+    const { ledger, bulk } = await newLedger();
+    const long = events(0, 2_500);
+    long[100] = { ...event(100), id: "one hundred" };
+    const calls = [ledger.appendMany(long)];
+    for (let n = 0; n < 8; n++) {
+      await new Promise<void>((resolve) => setImmediate(resolve));
+      calls.push(ledger.appendMany(events(10_000 + 10 * n, 10)));
+    }
+    const placed = await Promise.all(calls);
+    expect(bulk.commits.some(({ fate }) => fate === "won")).toBe(true);
+    const content = await contentOf(ledger);
+    const given = [long, ...Array.from({ length: 8 }, (_, n) => events(10_000 + 10 * n, 10))];
+    for (const [i, results] of placed.entries())
+      expect(results.map(({ index }) => content[index - 1])).toEqual(
+        given[i]?.map((one) => (one.payload as { n: number }).n),
+      );
+    await ledger.close();
+  });
+
   it("is given up, and nothing of the call written, when a later event is refused", async () => {
     const { ledger, bulk } = await newLedger();
     const wrong = [...events(0, 4), { action: "" }, ...events(5, 2)];

@@ -41,8 +41,7 @@ export class Draft {
     this.bytes += submission.sizeBytes;
     if (this.bulk !== null && isPlain(submission) && this.bytes <= DRAFT_BYTES_MAX) {
       this.added.push(submission);
-      this.bulk.add(submission);
-      return;
+      if (this.bulk.add(submission)) return;
     }
     submission.own();
     this.giveUp();

@@ -606,6 +606,33 @@ describe("stats and reindex", () => {
   });
 });
 
+describe("an event with a getter that appends", () => {
+  it("is committed as it is read last, whether what the getter appends is right or wrong", async () => {
+    await using test = await createTestLedger();
+    const { ledger } = test;
+    for (const scheme of ["event", "fields"] as const) {
+      for (const payload of [{ n: 1 }, { wrong: () => 1 }]) {
+        const inner: Promise<unknown>[] = [];
+        const outer = {
+          action: "outer.one",
+          get metadata() {
+            inner.push(ledger.append({ action: "inner.one", payload } as Event).catch((error: unknown) => error));
+            return { text: "long enough to be written over", count: inner.length };
+          },
+        };
+        const { index, leafHash } = await ledger.append(outer, { scheme });
+        const entry = await ledger.read(index);
+        expect(entry).toMatchObject({
+          leafHash,
+          event: { action: "outer.one", metadata: { count: expect.any(Number) } },
+        });
+        await Promise.all(inner);
+      }
+    }
+    expect(await ledger.verify()).toMatchObject({ ok: true, findings: [] });
+  });
+});
+
 describe("what a caller gets wrong", () => {
   const rejects = (work: Promise<unknown>, name: string, message: RegExp): Promise<void> =>
     expect(work).rejects.toMatchObject({ name, message: expect.stringMatching(message) });

@@ -509,7 +509,8 @@ export class Sequencer {
         return;
       }
       this.lastCommitMs = performance.now() - started;
-      const first = placed.edge.size - placed.leafHashes.length;
+      const first = this.edge.size;
+      assertAllPlaced(groups, placed, first);
       this.advance(RightEdge.of(placed.edge));
       // Before anybody is answered: the next call must find that it can be sent ahead as well.
       draft.end();
@@ -600,6 +601,17 @@ export class Sequencer {
 function sendAhead(group: Waiting, { draft, groups }: Ahead): void {
   groups.push(group);
   group.addTo(draft);
+}
+
+/** Every answer depends on it. */
+function assertAllPlaced(groups: readonly Waiting[], { edge, leafHashes }: BulkPlaced, first: number): void {
+  const entries = groups.reduce((sum, group) => sum + group.entries, 0);
+  if (leafHashes.length === entries && edge.size === first + entries) return;
+  throw new FatalError(
+    "outcome-unknown",
+    `the thread that committed answered for other entries than it was given; open the ledger again to see`,
+    { details: { expected: entries, found: edge.size - first } },
+  );
 }
 
 function settleDrafted(

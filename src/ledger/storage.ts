@@ -16,7 +16,7 @@ export interface StoredEntry {
   readonly disclosure: string | null;
 }
 
-/** An entry to be stored, whose texts may come as their UTF-8 bytes. Only the call that takes it may read them: they are written over later. */
+/** An entry to be stored, whose texts may come as their UTF-8 bytes. Only the call that takes it may read them, and the salts: they are written over later. */
 export interface NewEntry extends Omit<StoredEntry, "entry" | "body"> {
   readonly entry: string | Uint8Array;
   readonly body: string | Uint8Array | null;

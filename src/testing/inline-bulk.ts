@@ -18,6 +18,8 @@ export class InlineBulk implements BulkWriter {
   readonly commits: { readonly fate: BulkFate | "abandoned"; readonly entries: number }[] = [];
   private readonly storage: LedgerStorage;
   private readonly fateOf: (number: number) => BulkFate;
+  /** Where the submissions of the last commit stand, which the next one writes over. */
+  private readonly bytes: Buffer[] = [];
   private isBusy = false;
   private begun = 0;
 
@@ -37,6 +39,7 @@ export class InlineBulk implements BulkWriter {
   begin(state: EdgeState, time: string): BulkCommit {
     if (this.isBusy) throw new Error("a commit is under way");
     this.isBusy = true;
+    for (const bytes of this.bytes.splice(0)) bytes.fill(0xff);
     const fate = this.fateOf(this.begun++);
     const submissions: Submission[] = [];
     const edge = RightEdge.of(state);
@@ -46,10 +49,15 @@ export class InlineBulk implements BulkWriter {
       this.isBusy = false;
       this.commits.push({ fate: how, entries: submissions.length });
     };
+    const place = (bytes: Buffer): void => void this.bytes.push(bytes);
     return {
       add(submission) {
-        submission.own();
+        const { saltsSize, sizeBytes, digestSize } = submission;
+        const bytes = Buffer.alloc(saltsSize + sizeBytes + digestSize);
+        submission.moveTo(bytes, { salts: 0, body: saltsSize, digest: saltsSize + sizeBytes });
+        place(bytes);
         submissions.push(submission);
+        return true;
       },
       commit: async () => {
         if (fate === "lost") {
