@@ -16,18 +16,19 @@ export class EntryLayout {
   readonly bytes: Uint8Array = allocateScratch(1 + ENTRY_BYTES_MAX);
   /** Where the time stands in `bytes`. */
   timeAt = 0;
+  /** A view, whose bytes the next entry changes. */
+  entry: Uint8Array = this.bytes.subarray(0, 0);
+  time = "";
   private readonly hash: HashName;
   private readonly scheme: Scheme;
   private readonly digestAt: number;
   private readonly indexAt: number;
   private previousAt = 0;
   private input: Uint8Array = this.bytes.subarray(0, 0);
-  private written: Uint8Array = this.bytes.subarray(0, 0);
   /** Digits of the indexes `indexMin ≤ index < indexEnd`, for which the bytes are laid out. */
   private digits = 0;
   private indexMin = 0;
   private indexEnd = 0;
-  private writtenTime = "";
 
   constructor(hash: HashName, scheme: Scheme) {
     this.hash = hash;
@@ -36,19 +37,10 @@ export class EntryLayout {
     this.indexAt = this.digestAt + 2 * HASH_BYTES[hash] + '","index":'.length;
   }
 
-  /** A view, whose bytes the next entry changes. */
-  get entry(): Uint8Array {
-    return this.written;
-  }
-
-  get time(): string {
-    return this.writtenTime;
-  }
-
   /** Index and time, well-formed. First of all: an index with another number of digits leaves nothing else. */
   begin(index: number, time: string): void {
     if (index < this.indexMin || index >= this.indexEnd) this.layOut(index);
-    if (this.writtenTime !== time) this.writeTime(time);
+    if (this.time !== time) this.writeTime(time);
     let rest = index;
     for (let at = this.indexAt + this.digits - 1; at >= this.indexAt; at--) {
       const next = Math.floor(rest / 10);
@@ -59,7 +51,7 @@ export class EntryLayout {
 
   writeTime(time: string): void {
     writeScratchAscii(this.bytes, time, this.timeAt);
-    this.writtenTime = time;
+    this.time = time;
   }
 
   /** Digest of the commitment, in hex. */
@@ -91,12 +83,12 @@ export class EntryLayout {
     const size = 1 + writeScratch(bytes, entry, 1);
     bytes[0] = 0;
     this.input = bytes.subarray(0, size);
-    this.written = bytes.subarray(1, size);
+    this.entry = bytes.subarray(1, size);
     this.digits = digits;
     this.indexMin = digits === 1 ? 0 : 10 ** (digits - 1);
     this.indexEnd = 10 ** digits;
     this.previousAt = this.indexAt + digits + '","previous":"'.length - 1;
     this.timeAt = size - END_UNITS - TIME_UNITS;
-    this.writtenTime = "";
+    this.time = "";
   }
 }

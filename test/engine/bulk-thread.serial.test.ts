@@ -52,6 +52,10 @@ describe("the thread that stores what is appended in bulk", () => {
     expect(run(context, "all sorts of events")).toMatchObject({ ...sound, isWon: true, isGivenUp: true, isSame: true });
   });
 
+  it("commits without it, and answers rightly, when there is no memory to hand over more", (context) => {
+    expect(run(context, "no memory for another part")).toMatchObject({ ...sound, refused: 1, isSame: true });
+  });
+
   it("gives up, and lets others write, when a caller stops in the middle of a tick", (context) => {
     const facts = run(context, "a caller that stops in the middle of a tick");
     expect(facts).toMatchObject({ ...sound, outcome: { appended: 200, codes: [] }, won: 0 });
