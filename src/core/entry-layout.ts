@@ -9,7 +9,8 @@ const END_UNITS = 8;
 
 /**
  * The bytes of one entry after another, of one scheme and hash, in the same place: what does not change stays. Writing them takes a
- * third of the time of `formatEntry` and of turning its text to bytes.
+ * third of the time of `formatEntry` and of turning its text to bytes. `EntryForecast` has the same layout in itself: built on this
+ * class it takes a tenth more of a verification.
  */
 export class EntryLayout {
   /** 0x00 and the entry: what its leaf hash is made of. */
