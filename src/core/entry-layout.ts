@@ -14,12 +14,11 @@ const END_UNITS = 8;
  */
 export class EntryLayout {
   /** 0x00 and the entry: what its leaf hash is made of. */
-  readonly bytes: Uint8Array = allocateScratch(1 + ENTRY_BYTES_MAX);
-  /** Where the time stands in `bytes`. */
-  timeAt = 0;
+  private readonly bytes: Uint8Array = allocateScratch(1 + ENTRY_BYTES_MAX);
   /** A view, whose bytes the next entry changes. */
   entry: Uint8Array = this.bytes.subarray(0, 0);
-  time = "";
+  private time = "";
+  private timeAt = 0;
   private readonly hash: HashName;
   private readonly scheme: Scheme;
   private readonly digestAt: number;
@@ -50,17 +49,12 @@ export class EntryLayout {
     }
   }
 
-  writeTime(time: string): void {
+  private writeTime(time: string): void {
     writeScratchAscii(this.bytes, time, this.timeAt);
     this.time = time;
   }
 
-  /** Digest of the commitment, in hex. */
-  writeDigest(hex: string): void {
-    writeScratchAscii(this.bytes, hex, this.digestAt);
-  }
-
-  /** The same, as ASCII bytes. */
+  /** Digest of the commitment, in hex, as ASCII bytes. */
   copyDigest(digits: Uint8Array): void {
     this.bytes.set(digits, this.digestAt);
   }
