@@ -288,32 +288,41 @@ function rfc3339Zone(text: string): Zone | null {
   return { sign: sign === "-" ? -1 : 1, hours, minutes };
 }
 
-const MEMBERS = new Members([
+const MEMBERS = new Members(
   [
-    "action",
-    pattern(ACTION, { max: ACTION_BYTES_MAX, expected: "dotted segments of letters, digits, '_', ':' and '-'" }),
+    [
+      "action",
+      pattern(ACTION, { max: ACTION_BYTES_MAX, expected: "dotted segments of letters, digits, '_', ':' and '-'" }),
+    ],
+    ["actor", checkActor],
+    ["context", expectObject],
+    ["id", NAME],
+    ["metadata", expectObject],
+    ["occurredAt", checkOccurredAt],
+    [
+      "outcome",
+      pattern(OUTCOME, { max: OUTCOME_BYTES_MAX, expected: "1 to 64 letters, digits, '_', '.', ':' or '-'" }),
+    ],
+    ["payload", () => {}],
+    [
+      "signatures",
+      array(object({ keyId: hex(64), signature: base64({ max: SIGNATURE_UNITS_MAX }) }), {
+        min: 1,
+        max: SIGNATURES_MAX,
+      }),
+    ],
+    ["source", object({ id: NAME, counter: integer({ min: 0 }) })],
+    [
+      "targets",
+      array(object({ id: text({ max: TARGET_BYTES_MAX }), "type?": NAME, "name?": DISPLAY_NAME }), {
+        min: 0,
+        max: TARGETS_MAX,
+      }),
+    ],
+    ["type", NAME],
   ],
-  ["actor", checkActor],
-  ["context", expectObject],
-  ["id", NAME],
-  ["metadata", expectObject],
-  ["occurredAt", checkOccurredAt],
-  ["outcome", pattern(OUTCOME, { max: OUTCOME_BYTES_MAX, expected: "1 to 64 letters, digits, '_', '.', ':' or '-'" })],
-  ["payload", () => {}],
-  [
-    "signatures",
-    array(object({ keyId: hex(64), signature: base64({ max: SIGNATURE_UNITS_MAX }) }), { min: 1, max: SIGNATURES_MAX }),
-  ],
-  ["source", object({ id: NAME, counter: integer({ min: 0 }) })],
-  [
-    "targets",
-    array(object({ id: text({ max: TARGET_BYTES_MAX }), "type?": NAME, "name?": DISPLAY_NAME }), {
-      min: 0,
-      max: TARGETS_MAX,
-    }),
-  ],
-  ["type", NAME],
-]);
+  ["action"],
+);
 
 /** Whether the text is what `occurredAt` may be: RFC 3339, a real date and time of day. */
 export function isOccurredAt(text: string): boolean {
@@ -329,10 +338,8 @@ export function isOccurredAt(text: string): boolean {
 /** Names of the members of an event, ascending. */
 export const EVENT_MEMBERS: readonly string[] = MEMBERS.names;
 
-const REQUIRED: readonly string[] = ["action"];
-
 function checkEvent(value: unknown): void {
-  expectMembers(value, MEMBERS, REQUIRED);
+  expectMembers(value, MEMBERS);
 }
 
 /** Checks the grammar of JSON that may be an event, any action. Throws `malformed-event` with `details.pointer`. */
@@ -342,8 +349,8 @@ export function validateEvent(value: unknown): asserts value is Event {
 
 /** Checks the value of one member of an event, given its known name. Throws `malformed-event` with `details.pointer`. */
 export function validateMember(name: string, value: unknown): void {
-  const check = MEMBERS.get(name);
-  if (check === undefined)
+  const member = MEMBERS.get(name);
+  if (member === undefined)
     throw new RangeError(`validateMember: expected a member of an event, got ${JSON.stringify(name)}`);
-  checkShape(value, check, "malformed-event", name);
+  checkShape(value, member.check, "malformed-event", name);
 }

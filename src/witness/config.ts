@@ -148,8 +148,11 @@ function logs(value: unknown): void {
       logKeys(keys);
     };
   };
-  const members = new Members(origins.map((origin) => [origin, ofOrigin(origin)]));
-  expectMembers(value, members, []);
+  const members = new Members(
+    origins.map((origin) => [origin, ofOrigin(origin)]),
+    [],
+  );
+  expectMembers(value, members);
 }
 
 const vkeys = array(logKey, { min: 1, max: KEYS_PER_LOG_MAX });
