@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { BulkPart, PART_ENTRIES } from "./bulk-part.ts";
-import type { Scheme } from "./core/entry.ts";
+import { BulkPart, type LinkedEntry, PART_ENTRIES } from "./bulk-part.ts";
+import { ENTRY_BYTES_MAX } from "./core/entry-layout.ts";
 import { type Event, encodeEvent, writeEvent } from "./core/event.ts";
 import { SaltPool } from "./ledger/salt-pool.ts";
 import { seededRandom } from "./ledger/seeded-random.ts";
@@ -13,28 +13,49 @@ function submissionOf(event: Event, scheme: "event" | "fields" = "event"): Submi
   return prepareSubmission(encodeEvent(event), scheme, (count) => pool.take(count), "sha256");
 }
 
-interface Content {
-  readonly scheme: Scheme;
-  readonly body: string;
-  readonly salts: readonly number[];
-  readonly commitment: string;
+/** An entry of any text around the digest, as long as the longest one if told so. */
+function link({ digest }: Submission, n: number, isLongest = false): LinkedEntry {
+  const before = `entry ${n}: `;
+  const text = `${before}${digest}.`.padEnd(isLongest ? ENTRY_BYTES_MAX : 0, "e");
+  return { entry: Buffer.from(text), digestAt: before.length, leafHash: n.toString(16).padStart(64, "abcdef") };
 }
 
-const contentOf = ({ scheme, body, salts, commitment }: Submission): Content => ({
-  scheme,
+interface Content {
+  readonly entry: string;
+  readonly body: string;
+  readonly salts: readonly number[];
+  readonly leafHash: string;
+}
+
+/** What is written of it, to be read before it is. */
+const contentOf = ({ body, salts }: Submission, { entry, leafHash }: LinkedEntry): Content => ({
+  entry: Buffer.from(entry).toString(),
   body,
   salts: [...salts],
-  commitment,
+  leafHash,
 });
+
+function write(part: BulkPart, submission: Submission, linked = link(submission, 0)): Content {
+  const content = contentOf(submission, linked);
+  part.write(submission, linked);
+  return content;
+}
 
 /** What another thread finds in the same memory. */
 function read(part: BulkPart): Content[] {
   const other = new BulkPart(part.buffer);
   const found: Content[] = [];
-  other.read(({ scheme, body, salts, digest }) => {
-    const commitment = `${other.hash}:${Buffer.from(digest).toString()}`;
-    found.push({ scheme, body: Buffer.from(body).toString(), salts: [...salts], commitment });
+  const hashes = Buffer.from(other.leafHashes());
+  other.read(({ entry, body, salts }) => {
+    const at = 32 * found.length;
+    found.push({
+      entry: Buffer.from(entry).toString(),
+      body: Buffer.from(body).toString(),
+      salts: [...salts],
+      leafHash: hashes.toString("hex", at, at + 32),
+    });
   });
+  expect(hashes.length).toBe(32 * found.length);
   return found;
 }
 
@@ -42,52 +63,46 @@ describe("a part of a bulk commit", () => {
   it("gives the other thread what was written, in order, of any size, alphabet and scheme", () => {
     const part = BulkPart.create();
     const given: Content[] = [];
+    const submissions: Submission[] = [];
     for (let n = 0; n < PART_ENTRIES; n++) {
       const event: Event = { action: "a.b", payload: { n, text: "é🦊x".repeat(n) } };
       const submission = submissionOf(n % 7 === 0 ? { action: "a.b" } : event, n % 3 === 0 ? "fields" : "event");
       expect(part.fits(submission)).toBe(true);
-      part.write(submission);
-      given.push(contentOf(submission));
+      const { digest } = submission;
+      given.push(write(part, submission, link(submission, n, n % 5 === 0)));
+      submissions.push(submission);
+      // It stands in the entry from now on.
+      expect(submission.digest).toBe(digest);
     }
     expect(part.fits(submissionOf({ action: "a.b" }))).toBe(false);
     expect(read(part)).toEqual(given);
+    for (const [n, { body, salts, digest }] of submissions.entries()) {
+      expect({ body, salts: [...salts] }).toEqual({ body: given[n]!.body, salts: given[n]!.salts });
+      expect(given[n]!.entry).toContain(` ${digest}.`);
+    }
   });
 
   it("says when it is full, and what would fit in none", () => {
     const part = BulkPart.create();
     const large = submissionOf({ action: "a.b", payload: "x".repeat(20_000) });
     expect(part.fits(large)).toBe(true);
-    part.write(large);
+    const content = write(part, large);
     expect(part.fits(submissionOf({ action: "a.b", payload: "y".repeat(20_000) }))).toBe(false);
     expect(part.fits(submissionOf({ action: "a.b", payload: "z".repeat(10_000) }))).toBe(true);
     expect(BulkPart.create().fits(submissionOf({ action: "a.b", payload: "z".repeat(33_000) }))).toBe(false);
-    expect(read(part)).toEqual([contentOf(large)]);
-  });
-
-  it("brings leaf hashes back", () => {
-    const part = BulkPart.create();
-    const hashes = Array.from({ length: PART_ENTRIES }, (_, n) => `${n % 10}`.repeat(64));
-    const bodies = hashes.map((_, n) => {
-      const submission = submissionOf({ action: "a.b", payload: n });
-      part.write(submission);
-      return contentOf(submission);
-    });
-    const other = new BulkPart(part.buffer);
-    for (const [n, hash] of hashes.entries()) other.writeLeafHash(n, hash);
-    expect(hashes.map((_, n) => part.readLeafHash(n))).toEqual(hashes);
-    expect(read(part)).toEqual(bodies);
+    expect(read(part)).toEqual([content]);
   });
 
   it("is empty once it is cleared, and its marks are gone", () => {
     const part = BulkPart.create();
-    part.write(submissionOf({ action: "a.b" }));
+    write(part, submissionOf({ action: "a.b" }));
     part.close({ isLast: true, isAbandoned: true });
     const other = new BulkPart(part.buffer);
     expect([other.entries, other.isLast, other.isAbandoned]).toEqual([1, true, true]);
     part.clear();
     expect([other.entries, other.isLast, other.isAbandoned]).toEqual([0, false, false]);
-    const again = submissionOf({ action: "c.d" });
-    part.write(again);
-    expect(read(part)).toEqual([contentOf(again)]);
+    expect(read(part)).toEqual([]);
+    const again = write(part, submissionOf({ action: "c.d" }));
+    expect(read(part)).toEqual([again]);
   });
 });

@@ -1,5 +1,5 @@
-import type { Scheme } from "./core/entry.ts";
-import { HASH_BYTES, type HashName, readText, writeText } from "./core/hash.ts";
+import { ENTRY_BYTES_MAX } from "./core/entry-layout.ts";
+import { writeText } from "./core/hash.ts";
 import { SALT_BYTES } from "./core/limits.ts";
 import type { Submission } from "./ledger/submission.ts";
 
@@ -10,37 +10,41 @@ const DATA_BYTES = 32 * 1024;
 /** Where in the head stands what. */
 const ENTRIES = 0;
 const FLAGS = 1;
-const HASH = 2;
-const SIZES = 3;
-/** Bytes of the body, bytes of the salts, and the scheme. */
+const SIZES = 2;
+/** Bytes of the entry, of the body and of the salts. */
 const SIZES_EACH = 3;
 const HEAD_BYTES = 4 * (SIZES + SIZES_EACH * PART_ENTRIES);
-/** Of submissions with one salt, which most have: they stand in the same places in all parts. */
+/** Of submissions with one salt, which most have: they stand in the same places in all parts, as all entries do. */
 const SALTS_BYTES = PART_ENTRIES * SALT_BYTES;
-/** Digests of the commitments, in hex, of the longest hash. */
-const DIGESTS_AT = HEAD_BYTES + SALTS_BYTES;
-const DIGEST_UNITS_MAX = 128;
-/** Leaf hashes, in hex. */
-const LEAVES_AT = DIGESTS_AT + PART_ENTRIES * DIGEST_UNITS_MAX;
-const LEAF_UNITS = 64;
-const DATA_AT = LEAVES_AT + PART_ENTRIES * LEAF_UNITS;
+const LEAVES_AT = HEAD_BYTES + SALTS_BYTES;
+const LEAF_BYTES = 32;
+/** As hex digits. */
+const LEAF_UNITS = 2 * LEAF_BYTES;
+const ENTRIES_AT = LEAVES_AT + PART_ENTRIES * LEAF_UNITS;
+const DATA_AT = ENTRIES_AT + PART_ENTRIES * ENTRY_BYTES_MAX;
+
+/** By unit. */
+const HEX_VALUES: Uint8Array = new Uint8Array(256);
+for (const [value, digit] of [..."0123456789abcdef"].entries()) HEX_VALUES[digit.charCodeAt(0)] = value;
 
 const LAST = 1;
 const ABANDONED = 2;
 
-/** By number. One ledger has one hash. */
-const HASHES = Object.keys(HASH_BYTES) as HashName[];
-
-/** Schemes of submissions that are handed over, by number. */
-const SCHEMES: readonly Scheme[] = ["event", "fields"];
+/** The entry of a submission, with its hash. */
+export interface LinkedEntry {
+  /** Its text, as bytes that may be written over. */
+  readonly entry: Uint8Array;
+  /** Where in it the digits of the commitment begin. */
+  readonly digestAt: number;
+  /** Hex. */
+  readonly leafHash: string;
+}
 
 /** What a reader is told of one submission. Its bytes are those of the part, which is written over later. */
 export interface PartEntry {
-  readonly scheme: Scheme;
+  readonly entry: Uint8Array;
   readonly body: Uint8Array;
   readonly salts: Uint8Array;
-  /** Digest of its commitment, as hex digits. */
-  readonly digest: Uint8Array;
 }
 
 /**
@@ -53,8 +57,8 @@ export class BulkPart {
   readonly bytes: Uint8Array;
   private readonly head: Int32Array;
   private end = DATA_AT;
+  private readonly entryViews = new Views();
   private readonly saltViews = new Views();
-  private readonly digestViews = new Views();
 
   constructor(buffer: SharedArrayBuffer) {
     this.buffer = buffer;
@@ -68,11 +72,6 @@ export class BulkPart {
 
   get entries(): number {
     return this.head[ENTRIES]!;
-  }
-
-  /** Hash of its commitments. */
-  get hash(): HashName {
-    return HASHES[this.head[HASH]!]!;
   }
 
   get isLast(): boolean {
@@ -94,23 +93,25 @@ export class BulkPart {
     return this.entries < PART_ENTRIES && this.end + sizeOf(submission) <= this.bytes.length;
   }
 
-  /** Moves the content of a submission here; it must fit. */
-  write(submission: Submission): void {
+  /** Moves the content of a submission here, and copies its entry; it must fit. */
+  write(submission: Submission, { entry, digestAt, leafHash }: LinkedEntry): void {
     const { head, bytes, end } = this;
-    const { sizeBytes, saltsSize, scheme, hash } = submission;
+    const { sizeBytes, saltsSize } = submission;
     const i = head[ENTRIES]!;
+    const entryAt = ENTRIES_AT + i * ENTRY_BYTES_MAX;
     const afterBody = end + sizeBytes;
     const hasOneSalt = saltsSize === SALT_BYTES;
+    bytes.set(entry, entryAt);
+    writeText(bytes, leafHash, LEAVES_AT + i * LEAF_UNITS, true);
     submission.moveTo(bytes, {
       salts: hasOneSalt ? HEAD_BYTES + i * SALT_BYTES : afterBody,
       body: end,
-      digest: DIGESTS_AT + i * DIGEST_UNITS_MAX,
+      digest: entryAt + digestAt,
     });
     const at = SIZES + SIZES_EACH * i;
-    head[at] = sizeBytes;
-    head[at + 1] = saltsSize;
-    head[at + 2] = SCHEMES.indexOf(scheme);
-    if (i === 0) head[HASH] = HASHES.indexOf(hash);
+    head[at] = entry.length;
+    head[at + 1] = sizeBytes;
+    head[at + 2] = saltsSize;
     head[ENTRIES] = i + 1;
     this.end = hasOneSalt ? afterBody : afterBody + saltsSize;
   }
@@ -122,32 +123,31 @@ export class BulkPart {
   /** Visits its submissions in order. */
   read(visit: (entry: PartEntry) => void): void {
     const { head, bytes } = this;
-    const digestUnits = 2 * HASH_BYTES[this.hash];
     let bodyAt = DATA_AT;
     for (let i = 0; i < head[ENTRIES]!; i++) {
       const at = SIZES + SIZES_EACH * i;
-      const afterBody = bodyAt + head[at]!;
-      const saltsSize = head[at + 1]!;
+      const entry = this.entryViews.at(i, bytes, ENTRIES_AT + i * ENTRY_BYTES_MAX, head[at]!);
+      const afterBody = bodyAt + head[at + 1]!;
+      const saltsSize = head[at + 2]!;
       const hasOneSalt = saltsSize === SALT_BYTES;
       const salts = hasOneSalt
         ? this.saltViews.at(i, bytes, HEAD_BYTES + i * SALT_BYTES, SALT_BYTES)
         : bytes.subarray(afterBody, afterBody + saltsSize);
       const body = bytes.subarray(bodyAt, afterBody);
-      const digest = this.digestViews.at(i, bytes, DIGESTS_AT + i * DIGEST_UNITS_MAX, digestUnits);
       bodyAt = hasOneSalt ? afterBody : afterBody + saltsSize;
-      visit({ scheme: SCHEMES[head[at + 2]!]!, body, salts, digest });
+      visit({ entry, body, salts });
     }
   }
 
-  /** For the one who wrote the submissions: hex leaf hash of the `i`th. */
-  writeLeafHash(i: number, hex: string): void {
-    writeText(this.bytes, hex, LEAVES_AT + i * LEAF_UNITS, true);
-  }
-
-  /** What the other one wrote. */
-  readLeafHash(i: number): string {
-    const at = LEAVES_AT + i * LEAF_UNITS;
-    return readText(this.bytes, at, at + LEAF_UNITS, true);
+  /** Leaf hashes of its entries, 32 bytes each. */
+  leafHashes(): Uint8Array {
+    const { bytes } = this;
+    const hashes = new Uint8Array(this.entries * LEAF_BYTES);
+    for (let i = 0; i < hashes.length; i++) {
+      const at = LEAVES_AT + 2 * i;
+      hashes[i] = (HEX_VALUES[bytes[at]!]! << 4) | HEX_VALUES[bytes[at + 1]!]!;
+    }
+    return hashes;
   }
 }
 

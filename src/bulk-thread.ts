@@ -1,6 +1,9 @@
 import { type ResourceLimits, Worker } from "node:worker_threads";
-import { BulkPart, PART_ENTRIES } from "./bulk-part.ts";
+import { BulkPart, type LinkedEntry, PART_ENTRIES } from "./bulk-part.ts";
+import type { Scheme } from "./core/entry.ts";
+import { EntryLayout } from "./core/entry-layout.ts";
 import { errorFromJson, FatalError } from "./core/errors.ts";
+import type { HashName } from "./core/hash.ts";
 import type { BulkCommit, BulkPlaced, BulkWriter } from "./ledger/bulk-writer.ts";
 import type { EdgeState } from "./ledger/right-edge.ts";
 import type { Submission } from "./ledger/submission.ts";
@@ -85,6 +88,7 @@ export class BulkThread implements BulkWriter, LogMover {
     Atomics.store(this.signal, POSTED, 0);
     // Before the thread is told, because it may throw.
     const commit = new CommitUnderWay({
+      chain: new WrittenChain(edge, time),
       part: (number) => this.emptyPart(number),
       post: () => {
         Atomics.add(this.signal, POSTED, 1);
@@ -198,9 +202,45 @@ export class BulkThread implements BulkWriter, LogMover {
   }
 }
 
+/** Links entries to the chain behind an edge, as `Chain` does, and writes them as bytes. */
+class WrittenChain {
+  private index: number;
+  private lastLeaf: string;
+  private readonly time: string;
+  private readonly layouts = new Map<Scheme, EntryLayout>();
+
+  constructor({ size, lastLeaf }: EdgeState, time: string) {
+    this.index = size;
+    this.lastLeaf = lastLeaf;
+    this.time = time;
+  }
+
+  /** The next entry, until the one after it. */
+  link({ scheme, hash, digest }: Submission): LinkedEntry {
+    const layout = this.layoutOf(scheme, hash);
+    layout.begin(this.index, this.time);
+    layout.writeDigest(digest);
+    layout.writePrevious(this.lastLeaf);
+    this.lastLeaf = layout.leafHash();
+    this.index += 1;
+    return { entry: layout.entry, digestAt: layout.digestAt, leafHash: this.lastLeaf };
+  }
+
+  /** One ledger has one hash. */
+  private layoutOf(scheme: Scheme, hash: HashName): EntryLayout {
+    let layout = this.layouts.get(scheme);
+    if (layout === undefined) {
+      layout = new EntryLayout(hash, scheme);
+      this.layouts.set(scheme, layout);
+    }
+    return layout;
+  }
+}
+
 /** Submissions on their way to the thread. */
 class CommitUnderWay implements BulkCommit {
   private readonly parts: {
+    readonly chain: WrittenChain;
     /** Part of this number, empty. */
     readonly part: (number: number) => BulkPart;
     /** Tells the thread that the next part is whole. */
@@ -212,7 +252,8 @@ class CommitUnderWay implements BulkCommit {
   };
   private part: BulkPart;
   /** Those that were handed over. */
-  private readonly filled: BulkPart[] = [];
+  private filled = 0;
+  private readonly leafHashes: string[] = [];
   private isGone = false;
   private isStopped = false;
 
@@ -238,13 +279,15 @@ class CommitUnderWay implements BulkCommit {
   private write(submission: Submission): boolean {
     if (!this.part.fits(submission)) {
       if (this.part.entries > 0) this.handOver();
-      this.part = this.parts.part(this.filled.length);
+      this.part = this.parts.part(this.filled);
       if (!this.part.fits(submission)) return false;
     }
-    this.part.write(submission);
+    const linked = this.parts.chain.link(submission);
+    this.leafHashes.push(linked.leafHash);
+    this.part.write(submission, linked);
     if (this.part.entries === PART_ENTRIES) {
       this.handOver();
-      this.part = this.parts.part(this.filled.length);
+      this.part = this.parts.part(this.filled);
     }
     return true;
   }
@@ -252,7 +295,7 @@ class CommitUnderWay implements BulkCommit {
   private handOver(end: { readonly isLast?: boolean; readonly isAbandoned?: boolean } = {}): void {
     this.part.close(end);
     this.parts.post();
-    this.filled.push(this.part);
+    this.filled += 1;
   }
 
   async commit(): Promise<BulkPlaced | null> {
@@ -262,19 +305,13 @@ class CommitUnderWay implements BulkCommit {
     const answer = await this.parts.answered;
     if (answer !== null && "placed" in answer) {
       const { placed } = answer;
-      return placed && { leafHashes: this.leafHashes(), edge: placed.edge };
+      return placed && { leafHashes: this.leafHashes, edge: placed.edge };
     }
     if (answer !== null && "failed" in answer) throw errorFromJson(answer.failed);
     throw new FatalError(
       "outcome-unknown",
       "the thread that committed ended before it said whether it had; open the ledger again to see",
     );
-  }
-
-  private leafHashes(): string[] {
-    const leafHashes: string[] = [];
-    for (const part of this.filled) for (let i = 0; i < part.entries; i++) leafHashes.push(part.readLeafHash(i));
-    return leafHashes;
   }
 
   async abandon(): Promise<void> {

@@ -1,5 +1,5 @@
 import { parentPort, receiveMessageOnPort, workerData } from "node:worker_threads";
-import { BulkPart, PART_ENTRIES } from "./bulk-part.ts";
+import { BulkPart } from "./bulk-part.ts";
 import {
   type BulkAnswer,
   type BulkMemory,
@@ -8,10 +8,7 @@ import {
   KNOWN,
   POSTED,
 } from "./bulk-thread.ts";
-import type { Scheme } from "./core/entry.ts";
-import { ENTRY_BYTES_MAX, EntryLayout } from "./core/entry-layout.ts";
 import { isTallystickError, type TallystickError } from "./core/errors.ts";
-import type { HashName } from "./core/hash.ts";
 import { RightEdge } from "./ledger/right-edge.ts";
 import type { Batch, LedgerStorage, NewEntry, StoredTile } from "./ledger/storage.ts";
 
@@ -104,9 +101,8 @@ async function commit(
 ): Promise<BulkAnswer> {
   const coming = new Coming();
   const edge = RightEdge.of(state);
-  const placed = new PlacedParts(edge, time);
   function* place(): Generator<Batch> {
-    for (let part = coming.next(); part !== null; part = coming.next()) yield placed.place(part);
+    for (let part = coming.next(); part !== null; part = coming.next()) yield batchOf(part, edge, time);
   }
   let isCommitted = false;
   try {
@@ -163,63 +159,16 @@ class Coming {
   }
 }
 
-/** Parts as the store takes them, linked to the chain behind an edge, which their leaves grow. */
-class PlacedParts {
-  private readonly edge: RightEdge;
-  private readonly time: string;
-
-  constructor(edge: RightEdge, time: string) {
-    this.edge = edge;
-    this.time = time;
-  }
-
-  /** The bytes in it are written over by the next one. The part holds its leaf hashes then. */
-  place(part: BulkPart): Batch {
-    const { edge, time } = this;
-    const entries: NewEntry[] = [];
-    const tiles: StoredTile[] = [];
-    part.read(({ scheme, body, salts, digest }) => {
-      const index = edge.size;
-      const layout = layoutOf(scheme, part.hash);
-      layout.begin(index, time);
-      layout.copyDigest(digest);
-      layout.writePrevious(edge.lastLeaf);
-      const entry = copyOf(layout.entry, entries.length);
-      const leafHash = layout.leafHash();
-      edge.append(leafHash, time, tiles);
-      part.writeLeafHash(entries.length, leafHash);
-      entries.push({ index, entry, body, salts, disclosure: null });
-    });
-    return { entries, tiles, filters: [], ids: [], controls: [] };
-  }
-}
-
-const layouts = new Map<Scheme, EntryLayout>();
-
-/** One ledger has one hash. */
-function layoutOf(scheme: Scheme, hash: HashName): EntryLayout {
-  let layout = layouts.get(scheme);
-  if (layout === undefined) {
-    layout = new EntryLayout(hash, scheme);
-    layouts.set(scheme, layout);
-  }
-  return layout;
-}
-
-/** Entries of one part, which SQLite reads all at a time. */
-const copies = Buffer.allocUnsafeSlow(PART_ENTRIES * ENTRY_BYTES_MAX);
-const copyViews: Uint8Array[] = [];
-
-/** A copy of an entry that lasts as long as its part. */
-function copyOf(entry: Uint8Array, i: number): Uint8Array {
-  const at = i * ENTRY_BYTES_MAX;
-  copies.set(entry, at);
-  let view = copyViews[i];
-  if (view?.length !== entry.length) {
-    view = copies.subarray(at, at + entry.length);
-    copyViews[i] = view;
-  }
-  return view;
+/** A part as the store takes it, behind an edge that its leaves grow. The bytes in it are those of the part. */
+function batchOf(part: BulkPart, edge: RightEdge, time: string): Batch {
+  const entries: NewEntry[] = [];
+  const tiles: StoredTile[] = [];
+  const first = edge.size;
+  part.read(({ entry, body, salts }) => {
+    entries.push({ index: first + entries.length, entry, body, salts, disclosure: null });
+  });
+  edge.extend(part.leafHashes(), time, tiles);
+  return { entries, tiles, filters: [], ids: [], controls: [] };
 }
 
 await serve();

@@ -1,6 +1,5 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { encodeUtf8 } from "./encoding.ts";
 import { formatEntry, formatTime, leafHashHex, type Scheme } from "./entry.ts";
 import { ENTRY_BYTES_MAX, EntryLayout } from "./entry-layout.ts";
 import { HASH_BYTES, type HashName } from "./hash.ts";
@@ -33,10 +32,11 @@ describe("EntryLayout", () => {
         for (const [index, time, digest, previous] of entries) {
           const commitment = `${hash}:${digest}`;
           layout.begin(index, time);
-          layout.copyDigest(encodeUtf8(digest));
+          layout.writeDigest(digest);
           layout.writePrevious(previous);
           const text = formatEntry({ commitment, index, previous, scheme, time });
           expect(Buffer.from(layout.entry).toString()).toBe(text);
+          expect(text.slice(layout.digestAt).startsWith(digest)).toBe(true);
           expect(layout.leafHash()).toBe(leafHashHex(text));
         }
       }),

@@ -21,7 +21,8 @@ export class EntryLayout {
   private timeAt = 0;
   private readonly hash: HashName;
   private readonly scheme: Scheme;
-  private readonly digestAt: number;
+  /** Where in the entry the digits of its commitment begin. */
+  readonly digestAt: number;
   private readonly indexAt: number;
   private previousAt = 0;
   private input: Uint8Array = this.bytes.subarray(0, 0);
@@ -33,8 +34,8 @@ export class EntryLayout {
   constructor(hash: HashName, scheme: Scheme) {
     this.hash = hash;
     this.scheme = scheme;
-    this.digestAt = 1 + `{"commitment":"${hash}:`.length;
-    this.indexAt = this.digestAt + 2 * HASH_BYTES[hash] + '","index":'.length;
+    this.digestAt = `{"commitment":"${hash}:`.length;
+    this.indexAt = 1 + this.digestAt + 2 * HASH_BYTES[hash] + '","index":'.length;
   }
 
   /** Index and time, well-formed. First of all: an index with another number of digits leaves nothing else. */
@@ -54,9 +55,9 @@ export class EntryLayout {
     this.time = time;
   }
 
-  /** Digest of the commitment, in hex, as ASCII bytes. */
-  copyDigest(digits: Uint8Array): void {
-    this.bytes.set(digits, this.digestAt);
+  /** Digest of the commitment, in hex. */
+  writeDigest(hex: string): void {
+    writeScratchAscii(this.bytes, hex, 1 + this.digestAt);
   }
 
   /** Hex leaf hash of the entry before. */

@@ -72,7 +72,8 @@ export class Appender {
         if (draft === null) submission.own();
         else draft.add(submission);
         // A large call is prepared in slices, so that others get the event loop in between.
-        if (submissions.length % 1_000 === 0) await new Promise<void>((resolve) => setImmediate(resolve));
+        if (submissions.length % 1_000 === 0 && submissions.length < events.length)
+          await new Promise<void>((resolve) => setImmediate(resolve));
       }
     } catch (error) {
       draft?.giveUp();

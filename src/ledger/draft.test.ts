@@ -177,19 +177,22 @@ describe("what is handed to a second thread ahead of its turn", () => {
     await ledger.close();
   });
 
-  it("stops the ledger when nobody knows whether it is durable", async () => {
-    const { ledger, storage, other } = await newLedger(["died"]);
-    const waiting = ledger.appendMany(events(0, 5));
-    const behind = ledger.append(event(5));
-    await expect(waiting).rejects.toMatchObject({ code: "outcome-unknown" });
-    await expect(behind).rejects.toMatchObject({ code: "outcome-unknown" });
-    await expect(ledger.appendMany(events(6, 5))).rejects.toMatchObject({ code: "outcome-unknown" });
-    // It was: who opens the ledger again sees it.
-    const later = await other();
-    expect(later.size).toBe(6);
-    expect((await storage.head()).size).toBe(6);
-    await later.close();
-  });
+  it.each(["died", "mistaken"] as const)(
+    "stops the ledger when nobody knows whether it is durable (%s)",
+    async (fate) => {
+      const { ledger, storage, other } = await newLedger([fate]);
+      const waiting = ledger.appendMany(events(0, 5));
+      const behind = ledger.append(event(5));
+      await expect(waiting).rejects.toMatchObject({ code: "outcome-unknown" });
+      await expect(behind).rejects.toMatchObject({ code: "outcome-unknown" });
+      await expect(ledger.appendMany(events(6, 5))).rejects.toMatchObject({ code: "outcome-unknown" });
+      // It was: who opens the ledger again sees it.
+      const later = await other();
+      expect(later.size).toBe(6);
+      expect((await storage.head()).size).toBe(6);
+      await later.close();
+    },
+  );
 
   it("keeps the bounds of a commit and of the queue", async () => {
     const limits = { batchEntriesMax: 10, queueEntriesMax: 25 };

@@ -1,4 +1,4 @@
-import { bytesEqual, decodeHex } from "../core/encoding.ts";
+import { bytesEqual, decodeHex, encodeHex } from "../core/encoding.ts";
 import { leafHashHex, parseEntry, ZERO_HASH_HEX } from "../core/entry.ts";
 import { FatalError, UnavailableError } from "../core/errors.ts";
 import { writeHex } from "../core/hash.ts";
@@ -83,6 +83,23 @@ export class RightEdge {
     writeHex(tile.hashes, leafHex, tile.width * HASH_BYTES);
     tile.width += 1;
     if (tile.width === TILE_WIDTH) this.complete(0, full);
+  }
+
+  /** Adds the leaves whose hashes stand in `hashes`, one after another; as `append`. */
+  extend(hashes: Uint8Array, time: string, full: StoredTile[]): void {
+    for (let at = 0; at < hashes.length; ) {
+      const tile = this.tileAt(0);
+      const count = Math.min(TILE_WIDTH - tile.width, (hashes.length - at) / HASH_BYTES);
+      const end = at + count * HASH_BYTES;
+      tile.hashes.set(hashes.subarray(at, end), tile.width * HASH_BYTES);
+      tile.width += count;
+      this.size += count;
+      if (tile.width === TILE_WIDTH) this.complete(0, full);
+      at = end;
+    }
+    if (hashes.length === 0) return;
+    this.lastLeaf = encodeHex(hashes.subarray(-HASH_BYTES));
+    this.lastTime = time;
   }
 
   /** `width` hashes of a partial tile of this edge, or undefined if the tile is full and stored. */

@@ -15,13 +15,16 @@ import type { Submission } from "./submission.ts";
 const appendChannel = channel("tallystick:append");
 const commitChannel = channel("tallystick:commit");
 
+/** Who is not known yet. */
+const NOBODY = (): void => {};
+
 /** What a call appends, and whom it answers. Classes for the same reason as `Submission`. */
 abstract class Waiting implements PlacedGroup {
   /** Submissions, and their bytes. */
   readonly entries: number;
   readonly bytes: number;
   readonly signal: AbortSignal | undefined;
-  reject: (error: unknown) => void = () => {};
+  reject: (error: unknown) => void = NOBODY;
 
   constructor(entries: number, bytes: number, signal: AbortSignal | undefined) {
     this.entries = entries;
@@ -65,7 +68,7 @@ abstract class Waiting implements PlacedGroup {
 
 /** Most calls append one event: this one does without lists. */
 class WaitingOne extends Waiting {
-  resolve: (appended: Appended) => void = () => {};
+  resolve: (appended: Appended) => void = NOBODY;
   private readonly submission: Submission;
 
   constructor(submission: Submission, signal: AbortSignal | undefined) {
@@ -100,7 +103,7 @@ class WaitingOne extends Waiting {
 }
 
 class WaitingMany extends Waiting {
-  resolve: (appended: Appended[]) => void = () => {};
+  resolve: (appended: Appended[]) => void = NOBODY;
   override readonly submissions: readonly Submission[];
 
   constructor(submissions: readonly Submission[], signal: AbortSignal | undefined) {
@@ -114,7 +117,7 @@ class WaitingMany extends Waiting {
 }
 
 class WaitingPrefix extends Waiting {
-  resolve: (outcome: Outcome) => void = () => {};
+  resolve: (outcome: Outcome) => void = NOBODY;
   override readonly submissions: readonly Submission[];
 
   constructor(submissions: readonly Submission[], signal: AbortSignal | undefined) {
@@ -606,7 +609,8 @@ function sendAhead(group: Waiting, { draft, groups }: Ahead): void {
 /** Every answer depends on it. */
 function assertAllPlaced(groups: readonly Waiting[], { edge, leafHashes }: BulkPlaced, first: number): void {
   const entries = groups.reduce((sum, group) => sum + group.entries, 0);
-  if (leafHashes.length === entries && edge.size === first + entries) return;
+  const isWhole = leafHashes.length === entries && edge.size === first + entries;
+  if (isWhole && edge.lastLeaf === leafHashes.at(-1)) return;
   throw new FatalError(
     "outcome-unknown",
     `the thread that committed answered for other entries than it was given; open the ledger again to see`,

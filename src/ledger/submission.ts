@@ -108,12 +108,11 @@ export class Submission {
   }
 
   /**
-   * Writes the content to places of `target`, a Buffer in Node: `saltsSize`, `sizeBytes` and, as text, `digestSize` bytes. Unless it
+   * Writes the content to places of `target`, a Buffer in Node: `saltsSize` and `sizeBytes` bytes; the digest stands there already. Unless it
    * owned them, they stand there from now on.
    */
   moveTo(target: Uint8Array, to: ContentPlace): void {
     const { text, written, bytes, at, sizeBytes, saltsSize } = this;
-    writeText(target, this.digest, to.digest, true);
     if (text !== null) {
       writeText(target, text, to.body, sizeBytes === text.length);
       copyBytes(target, to.salts, this.ownSalts!, 0, saltsSize);
@@ -133,7 +132,7 @@ export class Submission {
   }
 }
 
-/** Where the content of a submission begins. */
+/** Where the content of a submission begins, and the digits of its digest. */
 export interface ContentPlace {
   readonly salts: number;
   readonly body: number;

@@ -5,8 +5,8 @@ import { type EdgeState, RightEdge } from "../ledger/right-edge.ts";
 import type { LedgerStorage } from "../ledger/storage.ts";
 import type { Submission } from "../ledger/submission.ts";
 
-/** What becomes of a commit: done, lost before it began, lost at its end, or done by a thread that dies before it says so. */
-export type BulkFate = "won" | "lost" | "died";
+/** What becomes of a commit: done, lost before it began or at its end, done by a thread that dies before it says so, or done for other entries. */
+export type BulkFate = "won" | "lost" | "died" | "mistaken";
 
 /**
  * A bulk writer on any storage, without a thread: what BulkThread does, on the calling thread and with a fate that a test chooses. For tests
@@ -54,6 +54,7 @@ export class InlineBulk implements BulkWriter {
       add(submission) {
         const { saltsSize, sizeBytes, digestSize } = submission;
         const bytes = Buffer.alloc(saltsSize + sizeBytes + digestSize);
+        bytes.write(submission.digest, saltsSize + sizeBytes);
         submission.moveTo(bytes, { salts: 0, body: saltsSize, digest: saltsSize + sizeBytes });
         place(bytes);
         submissions.push(submission);
@@ -72,7 +73,9 @@ export class InlineBulk implements BulkWriter {
         );
         await end(isWritten ? fate : "lost");
         if (fate === "died") throw new FatalError("outcome-unknown", "injected: the thread died");
-        return isWritten ? { leafHashes, edge: edge.state() } : null;
+        if (!isWritten) return null;
+        const placed = edge.state();
+        return { leafHashes, edge: fate === "mistaken" ? { ...placed, lastLeaf: state.lastLeaf } : placed };
       },
       abandon: () => end("abandoned"),
     };
