@@ -42,8 +42,8 @@ const MOVE_BYTES = 2 * 1024 * 1024;
 const THREAD_MEMORY: ResourceLimits = { maxYoungGenerationSizeMb: 64, maxOldGenerationSizeMb: 256 };
 
 /**
- * A thread for what is appended in bulk, with connections of its own: it places and stores submissions while the calls that make
- * them are still coming in, and moves the write-ahead log into the database between commits, for bulk commits of the other thread
+ * A thread for what is appended in bulk, with connections of its own: it stores submissions, whose entries are linked when they are handed
+ * over, while the calls that make them are still coming in, and moves the write-ahead log into the database between commits, for bulk commits of the other thread
  * too. Where no thread can be had, the other one does it all.
  */
 export class BulkThread implements BulkWriter, LogMover {

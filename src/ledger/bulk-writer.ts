@@ -2,7 +2,7 @@ import type { EdgeState } from "./right-edge.ts";
 import type { Submission } from "./submission.ts";
 
 /**
- * Port: a second thread that gives submissions their places and stores them while the calls that make them are still coming in.
+ * Port: gives submissions their places, and has a second thread that stores them while the calls that make them are still coming in.
  * Implementation: bulk-thread.ts.
  */
 export interface BulkWriter {
