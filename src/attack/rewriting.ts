@@ -1,6 +1,6 @@
 import { canonicalize } from "../core/canonical-json.ts";
 import { formatCheckpoint } from "../core/checkpoint.ts";
-import { commitBody, commitFields, cutFields, fieldDigest } from "../core/commitment.ts";
+import { commitBody, commitFields, cutBody, fieldDigest } from "../core/commitment.ts";
 import { isControlAction } from "../core/control-event.ts";
 import { decodeHex } from "../core/encoding.ts";
 import { formatEntry, leafHashHex, parseEntry, type Scheme, ZERO_HASH_HEX } from "../core/entry.ts";
@@ -87,7 +87,7 @@ function commit(
     const salts = fill(new Uint8Array(SALT_BYTES));
     return { commitment: commitBody(hash, scheme, salts, body), salts };
   }
-  const fields = cutFields(parseEvent(body), body);
+  const fields = cutBody(body);
   const salts = fill(new Uint8Array(SALT_BYTES * fields.length));
   const digests = fields.map((field, i) =>
     fieldDigest(hash, salts.subarray(i * SALT_BYTES, (i + 1) * SALT_BYTES), field),

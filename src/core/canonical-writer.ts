@@ -26,8 +26,30 @@ export interface WrittenBytes {
   readonly isAscii: boolean;
   /** As in `WrittenJson`. */
   readonly plain: boolean;
+  /** Whether it is plain and follows the rule that was given, if one was. */
+  readonly holds: boolean;
   /** By which it is told apart from what was written before and after. */
   readonly call: number;
+}
+
+/**
+ * What a value has to be, looked at while it is written: the very value, where whoever looks before or afterwards asks the getters of the caller
+ * once more, and may get another one. For quick consent alone: what does not hold here is to be judged by what was written.
+ */
+export interface Rule {
+  /** Of an object or an array: without what is in it. */
+  readonly admits: (value: unknown) => boolean;
+  /** The members that an object may have, and those that it must have; null when any will do. */
+  readonly members: ReadonlyMap<string, Rule> | null;
+  readonly required: readonly string[];
+  /** Of each item of an array; null when any will do. */
+  readonly items: Rule | null;
+}
+
+interface WriteOptions {
+  readonly sizeBytesMax?: number;
+  readonly depthMax?: number;
+  readonly rule?: Rule;
 }
 
 /** Room before what is written. */
@@ -55,16 +77,14 @@ let bytesMax = WRITTEN_BYTES_MAX;
 let depthMax = JSON_DEPTH_MAX;
 let ascii = true;
 let plain = true;
+let holds = true;
 let prototypeIsClean = true;
 /** Values of the members of the objects that are open, in the order in which they were read. */
 const pending: unknown[] = [];
 let pendingCount = 0;
 
 /** `writeCanonicalBytes`, as text. */
-export function writeCanonical(
-  value: unknown,
-  options: { readonly sizeBytesMax?: number; readonly depthMax?: number } = {},
-): WrittenJson {
+export function writeCanonical(value: unknown, options: Omit<WriteOptions, "rule"> = {}): WrittenJson {
   const written = writeCanonicalBytes(value, options);
   return { text: textOf(written), plain: written.plain };
 }
@@ -73,10 +93,7 @@ export function writeCanonical(
  * Writes `value` in canonical form. Errors: `unsupported-value`, `too-deep` (64 open arrays and objects unless told otherwise),
  * both with `details.pointer`; `event-too-large` when more than `sizeBytesMax` bytes would be written.
  */
-export function writeCanonicalBytes(
-  value: unknown,
-  options: { readonly sizeBytesMax?: number; readonly depthMax?: number } = {},
-): WrittenBytes {
+export function writeCanonicalBytes(value: unknown, options: WriteOptions = {}): WrittenBytes {
   // A toJSON or a getter may call back in here: like a stack, each call writes behind what is being written.
   const outerEnd = end;
   const outerStart = start;
@@ -84,6 +101,7 @@ export function writeCanonicalBytes(
   const outerDepthMax = depthMax;
   const outerAscii = ascii;
   const outerPlain = plain;
+  const outerHolds = holds;
   const outerPending = pendingCount;
   // Whether it succeeds or not, it writes over what was written before.
   calls += 1;
@@ -95,16 +113,15 @@ export function writeCanonicalBytes(
   ascii = true;
   plain = true;
   prototypeIsClean = isClean();
-  if (shapesCount >= SHAPES_MAX) {
-    // Names that never repeat must not fill the memory: forget all, and learn the common shapes again.
-    shapesCount = 0;
-    rootShape = createShape(null, "");
-  }
+  if (shapesCount >= SHAPES_MAX) forgetShapes();
+  const { rule } = options;
+  holds = rule === undefined || rule.admits(value);
   try {
-    if (!writeValue(value, 1, "", rootShape)) refuse("expected a JSON value, got undefined");
+    if (!writeValue(value, 1, "", rule === undefined ? rootShape : shapeOf(rule)))
+      refuse("expected a JSON value, got undefined");
     if (end - start > bytesMax) throw tooLarge(bytesMax);
     calls += 1;
-    return { scratch, start, end, isAscii: ascii, plain, call: calls };
+    return { scratch, start, end, isAscii: ascii, plain, holds: plain && holds, call: calls };
   } catch (error) {
     throw error instanceof Refusal ? error.explain() : error;
   } finally {
@@ -115,6 +132,7 @@ export function writeCanonicalBytes(
     depthMax = outerDepthMax;
     ascii = outerAscii;
     plain = outerPlain;
+    holds = outerHolds;
     pendingCount = outerPending;
     if (end === 0 && scratch.length > SCRATCH_BYTES_KEPT) useScratch(allocateScratch(SCRATCH_BYTES));
   }
@@ -126,13 +144,8 @@ export function textOf(written: WrittenBytes): string {
   return readScratch(written.scratch, written.start, written.end, written.isAscii);
 }
 
-/** Whether it still stands where it was written. */
-export function isLast({ call }: WrittenBytes): boolean {
-  return call === calls;
-}
-
-function assertLast(written: WrittenBytes): void {
-  if (isLast(written)) return;
+function assertLast({ call }: WrittenBytes): void {
+  if (call === calls) return;
   throw new FatalError("invariant-broken", "a canonical form was written over before it was read");
 }
 
@@ -277,14 +290,15 @@ function writeObject(value: object, depth: number, shape: Shape): void {
   }
   const prototype: unknown = Object.getPrototypeOf(value);
   if (prototype === Object.prototype || prototype === null) {
-    if (!prototypeIsClean || !writeShaped(value as Members, depth, shape)) writeSorted(value as Members, depth);
+    if (prototypeIsClean) writeShaped(value as Members, depth, shape);
+    else writeOwn(value as Members, depth, shape);
     return;
   }
   // Members of a class instance are its data, as in JSON; but a Map, a typed array or a Promise would come out empty or wrong.
   const tag = tagOf(value);
   if (tag !== "[object Object]") refuse(`expected a JSON value, got ${tag}`);
   plain = false;
-  writeSorted(value as Members, depth);
+  writeOwn(value as Members, depth, shape);
 }
 
 type Members = { readonly [name: string]: unknown };
@@ -294,12 +308,15 @@ function tagOf(value: object): string {
 }
 
 function writeArray(values: readonly unknown[], depth: number, shape: Shape): void {
+  const { rule } = shape;
   let i = 0;
   try {
     writeByte(0x5b);
     for (; i < values.length; i++) {
       if (i > 0) writeByte(0x2c);
-      if (!writeValue(values[i], depth + 1, i, shape)) refuse("expected a JSON value, got undefined");
+      const item = values[i];
+      if (rule !== null && !rule.admits(item)) holds = false;
+      if (!writeValue(item, depth + 1, i, shape)) refuse("expected a JSON value, got undefined");
     }
     writeByte(0x5d);
   } catch (error) {
@@ -317,6 +334,8 @@ interface Shape {
   readonly parent: Shape | null;
   readonly name: string;
   readonly size: number;
+  /** Of the objects and items that stand there. */
+  readonly rule: Rule | null;
   next: Map<string, Shape> | null;
   lastName: string;
   lastNext: Shape | null;
@@ -332,6 +351,10 @@ interface Plan {
   /** The tree of the objects that stand there. */
   readonly shapes: readonly Shape[];
   readonly ascii: boolean;
+  /** Of each member; null when any will do, or one of them is not known. */
+  readonly rules: readonly Rule[] | null;
+  /** Whether the members are those that the rule of the shape wants. */
+  readonly holds: boolean;
 }
 
 /**
@@ -352,14 +375,33 @@ interface Label {
 const LABEL_WORDS_BYTES = 16;
 
 let shapesCount = 0;
-let rootShape: Shape = createShape(null, "");
+let rootShape: Shape = createShape(null, "", null);
+let ruledShapes = new Map<Rule, Shape>();
 
-function createShape(parent: Shape | null, name: string): Shape {
+/** Names that never repeat must not fill the memory: forgets all, so that the common shapes are learned again. */
+function forgetShapes(): void {
+  shapesCount = 0;
+  rootShape = createShape(null, "", null);
+  ruledShapes = new Map();
+}
+
+/** Shapes of the values that are written under a rule. */
+function shapeOf(rule: Rule): Shape {
+  let shape = ruledShapes.get(rule);
+  if (shape === undefined) {
+    shape = createShape(null, "", rule);
+    ruledShapes.set(rule, shape);
+  }
+  return shape;
+}
+
+function createShape(parent: Shape | null, name: string, rule: Rule | null): Shape {
   shapesCount += 1;
   return {
     parent,
     name,
     size: parent === null ? 0 : parent.size + 1,
+    rule,
     next: null,
     lastName: "",
     lastNext: null,
@@ -372,7 +414,7 @@ function nextShape(shape: Shape, name: string): Shape | null {
   let next = shape.next.get(name);
   if (next === undefined) {
     if (shape.size >= SHAPE_MEMBERS_MAX || name.length > SHAPE_NAME_UNITS_MAX || shapesCount >= SHAPES_MAX) return null;
-    next = createShape(shape, name);
+    next = createShape(shape, name, shape.rule);
     shape.next.set(name, next);
   }
   shape.lastName = name;
@@ -380,10 +422,15 @@ function nextShape(shape: Shape, name: string): Shape | null {
   return next;
 }
 
+/** Names of the members of a shape, in the order of the object. */
+function namesOf(shape: Shape): string[] {
+  const names: string[] = [];
+  for (let at: Shape = shape; at.parent !== null; at = at.parent) names.push(at.name);
+  return names.reverse();
+}
+
 function createPlan(shape: Shape): Plan {
-  const own: string[] = [];
-  for (let at: Shape = shape; at.parent !== null; at = at.parent) own.push(at.name);
-  own.reverse();
+  const own = namesOf(shape);
   const order = own.map((_name, i) => i).sort((a, b) => (own[a]! < own[b]! ? -1 : 1));
   const names = order.map((i) => own[i]!);
   const asciiBefore = ascii;
@@ -395,11 +442,31 @@ function createPlan(shape: Shape): Plan {
       writeLabel(name);
       return createLabel(scratch.subarray(first, end));
     });
-    return { names, order, labels, shapes: names.map(() => createShape(null, "")), ascii };
+    const rules = rulesOf(shape.rule, names);
+    const shapes = names.map((_name, i) => createShape(null, "", insideOf(rules?.[i])));
+    return { names, order, labels, shapes, ascii, rules, holds: rules !== null || shape.rule?.members == null };
   } finally {
     end = first;
     ascii = asciiBefore;
   }
+}
+
+/** Of each member; null unless they are those that the rule wants. */
+function rulesOf(rule: Rule | null, names: readonly string[]): Rule[] | null {
+  if (rule?.members == null || !rule.required.every((name) => names.includes(name))) return null;
+  const rules: Rule[] = [];
+  for (const name of names) {
+    const member = rule.members.get(name);
+    if (member === undefined) return null;
+    rules.push(member);
+  }
+  return rules;
+}
+
+/** The rule of what is in an object or an array of this rule. */
+function insideOf(rule: Rule | undefined): Rule | null {
+  if (rule === undefined) return null;
+  return rule.items ?? (rule.members === null ? null : rule);
 }
 
 /** Of a name with its quotes and colon. */
@@ -414,24 +481,33 @@ function createLabel(name: Uint8Array): Label {
   return { size, first: first!, second: second!, rest };
 }
 
-/** Writes a plain object by its shape; false, and nothing, if it has too many or too long names for one. */
-function writeShaped(value: Members, depth: number, root: Shape): boolean {
+/** Writes a plain object by its shape, if it has not too many or too long names for one. */
+function writeShaped(value: Members, depth: number, root: Shape): void {
   const base = pendingCount;
   let shape = root;
+  let unshaped: string[] | null = null;
   for (const name in value) {
     const member = value[name];
     if (member === undefined) {
       plain = false;
       continue;
     }
-    const next = shape.lastName === name && shape.lastNext !== null ? shape.lastNext : nextShape(shape, name);
-    if (next === null) {
-      pending.fill(undefined, base, pendingCount);
-      pendingCount = base;
-      return false;
-    }
-    shape = next;
     pending[pendingCount++] = member;
+    if (unshaped !== null) {
+      unshaped.push(name);
+      continue;
+    }
+    const next = shape.lastName === name && shape.lastNext !== null ? shape.lastNext : nextShape(shape, name);
+    if (next === null) unshaped = [...namesOf(shape), name];
+    else shape = next;
+  }
+  if (unshaped !== null) {
+    const members = pending.slice(base, pendingCount);
+    pending.fill(undefined, base, pendingCount);
+    pendingCount = base;
+    if (root.rule !== null) holds = false;
+    writeSorted(value, unshaped, members, depth);
+    return;
   }
   let i = 0;
   let plan = shape.plan;
@@ -441,12 +517,14 @@ function writeShaped(value: Members, depth: number, root: Shape): boolean {
       shape.plan = plan;
     }
     if (!plan.ascii) ascii = false;
-    const { order, labels, names, shapes } = plan;
+    if (!plan.holds) holds = false;
+    const { order, labels, names, shapes, rules } = plan;
     let separator = 0x7b;
     for (; i < order.length; i++) {
       const at = base + order[i]!;
       const member = pending[at];
       pending[at] = undefined;
+      if (rules !== null && !rules[i]!.admits(member)) holds = false;
       if (typeof member === "string") writeTextMember(separator, labels[i]!, member);
       else {
         const before = end;
@@ -467,7 +545,6 @@ function writeShaped(value: Members, depth: number, root: Shape): boolean {
     throw error;
   }
   pendingCount = base;
-  return true;
 }
 
 /** Writes a label up to the quote of its value. */
@@ -505,10 +582,16 @@ function writeTextMember(separator: number, label: Label, text: string): void {
   writeString(text);
 }
 
-/** Writes any object by sorting its own enumerable members. */
-function writeSorted(value: Members, depth: number): void {
+/** Writes an object of which nothing is known but its own enumerable members. */
+function writeOwn(value: Members, depth: number, { rule }: Shape): void {
+  if (rule !== null) holds = false;
   const names = Object.keys(value);
   const members = names.map((name) => value[name]);
+  writeSorted(value, names, members, depth);
+}
+
+/** Writes an object by sorting its members. */
+function writeSorted(value: object, names: readonly string[], members: readonly unknown[], depth: number): void {
   const order = names.map((_name, i) => i).sort((a, b) => (names[a]! < names[b]! ? -1 : 1));
   let separator = 0x7b;
   for (const i of order) {

@@ -6,6 +6,7 @@ import {
   assembleEvent,
   commitBody,
   commitFields,
+  cutBody,
   cutFields,
   type Digests,
   type Disclosed,
@@ -186,7 +187,7 @@ describe("scheme fields", () => {
       value: canonicalize(event.metadata![text]),
     }));
     expect(cutFields(event).filter((field) => field.name.startsWith("metadata"))).toEqual(expected);
-    expect(cutFields(event, canonicalize(event)).at(-1)).toEqual({
+    expect(cutBody(canonicalize(event)).at(-1)).toEqual({
       name: "payload",
       value: canonicalize(event.payload),
     });

@@ -226,9 +226,14 @@ export function isCutMember(name: string): boolean {
 
 /**
  * Fields of an event, ascending by name: each top-level member, and each member of a non-empty object in `payload`, `context`
- * and `metadata`. `body` is its canonical form, where the caller has it. Error: `malformed-event` beyond 1,024 fields.
+ * and `metadata`. Error: `malformed-event` beyond 1,024 fields.
  */
-export function cutFields(event: Event, body: string = canonicalize(event)): Field[] {
+export function cutFields(event: Event): Field[] {
+  return cutBody(canonicalize(event));
+}
+
+/** `cutFields` of an event in canonical form. */
+export function cutBody(body: string): Field[] {
   const fields: Field[] = [];
   // In canonical text the values stand ready to be cut out. No name of a member begins another, so the names of all fields
   // ascend as they come.

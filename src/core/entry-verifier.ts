@@ -2,7 +2,15 @@ import { allocateScratch, strictText, writeScratchHex } from "#hash-platform";
 import { type AuthorKeys, judgeAuthors, rulesRequireSignature } from "./author-judge.ts";
 import type { AuthoredContent } from "./author-signature.ts";
 import { canonicalize, type JsonValue, parseCanonical } from "./canonical-json.ts";
-import { commitBody, commitFields, commitOutline, cutFields, fieldDigest, openDisclosure } from "./commitment.ts";
+import {
+  commitBody,
+  commitFields,
+  commitOutline,
+  cutBody,
+  cutFields,
+  fieldDigest,
+  openDisclosure,
+} from "./commitment.ts";
 import { type ControlEvent, isControlAction, parseControlEvent, signedIdDigest } from "./control-event.ts";
 import { decodeHex } from "./encoding.ts";
 import { type Entry, leafHashHexOfBytes, parseEntry, type Scheme } from "./entry.ts";
@@ -452,7 +460,7 @@ export class EntryVerifier {
     if (entry.scheme !== "fields")
       return salts.length === SALT_BYTES ? commitBody(this.hash, entry.scheme, salts, bytes) : null;
     if (event === null) return null;
-    const fields = this.attempt(entry.index, "body-malformed", () => cutFields(event, text));
+    const fields = this.attempt(entry.index, "body-malformed", () => cutBody(text));
     if (fields === null || salts.length !== fields.length * SALT_BYTES) return null;
     const digests = fields.map((field, i) =>
       fieldDigest(this.hash, salts.subarray(i * SALT_BYTES, (i + 1) * SALT_BYTES), field),

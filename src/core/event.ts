@@ -1,7 +1,8 @@
 import { utf8Bytes } from "#hash-platform";
 import { type JsonObject, type JsonValue, parseCanonical } from "./canonical-json.ts";
-import { isLast, textOf, type WrittenBytes, writeCanonicalBytes } from "./canonical-writer.ts";
+import { type Rule, textOf, type WrittenBytes, writeCanonicalBytes } from "./canonical-writer.ts";
 import { isControlAction } from "./control-action.ts";
+import { encodeUtf8 } from "./encoding.ts";
 import { MalformedError } from "./errors.ts";
 import {
   array,
@@ -12,7 +13,7 @@ import {
   expectObject,
   hex,
   integer,
-  Members,
+  type Members,
   object,
   pattern,
   refuse,
@@ -71,25 +72,20 @@ export interface Event {
   readonly signatures?: readonly EventSignature[];
 }
 
-/** An event and its canonical form: the bytes that are committed and stored. */
+/** An event in canonical form: the bytes that are committed and stored. */
 export interface WrittenEvent {
   /** Until the next event is written. */
   readonly written: WrittenBytes;
-  readonly action: string;
   readonly id: string | null;
-  /** The event as readers see it; the caller's own object when that is plain, so use it before the caller can change it. */
-  readonly event: Event;
+  /** The event as readers see it, if it carries signatures. */
+  readonly signed: Event | null;
 }
 
-export interface EncodedEvent {
+export interface EncodedEvent extends Omit<WrittenEvent, "written"> {
   /** Canonical form: the bytes that are committed and stored. */
   readonly body: string;
   /** UTF-8 bytes of `body`. */
   readonly sizeBytes: number;
-  readonly action: string;
-  readonly id: string | null;
-  /** As in `WrittenEvent`. */
-  readonly event: Event;
 }
 
 interface EventOptions {
@@ -100,34 +96,56 @@ interface EventOptions {
 
 /** `writeEvent`, with the canonical form as text that lasts. */
 export function encodeEvent(input: unknown, options: EventOptions = {}): EncodedEvent {
-  const { written, action, id, event } = writeEvent(input, options);
-  return { body: textOf(written), sizeBytes: written.end - written.start, action, id, event };
+  const { written, id, signed } = writeEvent(input, options);
+  return { body: textOf(written), sizeBytes: written.end - written.start, id, signed };
+}
+
+/** The event as readers see it, whatever became of the caller's object. */
+export function eventOf({ body }: EncodedEvent): Event {
+  return JSON.parse(body);
 }
 
 /**
- * Canonical form of an event handed in by a caller, which is validated first and read once. Errors: those of `canonicalize`;
- * `malformed-event` with `details.pointer` and, for an unknown member, `details.hint`; `event-too-large`; `reserved-action` for
- * `ledger.…`, which only the ledger writes (`control` for control events and nothing else, `ledger` for its other actions too).
+ * Canonical form of an event handed in by a caller. Each member is read once: what is checked is what is written, also where a getter
+ * gives something else each time. Errors: those of `canonicalize`; `malformed-event` with `details.pointer` and, for an unknown
+ * member, `details.hint`; `event-too-large`; `reserved-action` for `ledger.…`, which only the ledger writes (`control` for control
+ * events and nothing else, `ledger` for its other actions too).
  */
 export function writeEvent(input: unknown, options: EventOptions = {}): WrittenEvent {
-  const limits = { sizeBytesMax: options.eventBytesMax ?? EVENT_BYTES_DEFAULT };
-  let written = writeCanonicalBytes(input, limits);
-  let event: unknown = written.plain ? input : JSON.parse(textOf(written));
-  validateEvent(event);
-  if (!isLast(written)) {
-    // A getter of the caller's, which was asked again, wrote an event itself: now only what is written counts.
-    written = writeCanonicalBytes(input, limits);
-    event = JSON.parse(textOf(written));
+  // A getter may call back in here.
+  const outerId = writtenId;
+  writtenId = null;
+  try {
+    const sizeBytesMax = options.eventBytesMax ?? EVENT_BYTES_DEFAULT;
+    const written = writeCanonicalBytes(input, { sizeBytesMax, rule: EVENT });
+    const isOrdinary = options.control !== true && !startsWith(written, RESERVED);
+    if (written.holds && isOrdinary) return { written, id: writtenId, signed: null };
+    const event: unknown = JSON.parse(textOf(written));
     validateEvent(event);
+    refuseAction(event.action, options);
+    return { written, id: event.id ?? null, signed: event.signatures === undefined ? null : event };
+  } finally {
+    writtenId = outerId;
   }
-  const { action } = event;
+}
+
+/** `id` of the event that is being written, if it has one so far. */
+let writtenId: string | null = null;
+
+/** The first member of every event is its action. */
+const RESERVED: Uint8Array = encodeUtf8('{"action":"ledger.');
+
+function startsWith({ scratch, start }: WrittenBytes, prefix: Uint8Array): boolean {
+  for (let i = 0; i < prefix.length; i++) if (scratch[start + i] !== prefix[i]) return false;
+  return true;
+}
+
+function refuseAction(action: string, options: EventOptions): void {
   const refusal = refusalOf(action, options);
-  if (refusal !== null) {
-    throw new MalformedError("reserved-action", `/action: ${refusal}, got ${JSON.stringify(action)}`, {
-      details: { pointer: "/action" },
-    });
-  }
-  return { written, action, id: event.id ?? null, event };
+  if (refusal === null) return;
+  throw new MalformedError("reserved-action", `/action: ${refusal}, got ${JSON.stringify(action)}`, {
+    details: { pointer: "/action" },
+  });
 }
 
 function refusalOf(action: string, options: EventOptions): string | null {
@@ -208,10 +226,20 @@ export const OUTCOME_BYTES_MAX = 64;
 
 const ACTION = /^[A-Za-z0-9_:-]+(?:\.[A-Za-z0-9_:-]+)*$/;
 const OUTCOME = /^[A-Za-z0-9_.:-]{1,64}$/;
+const ACTION_TEXT: Check = pattern(ACTION, {
+  max: ACTION_BYTES_MAX,
+  expected: "dotted segments of letters, digits, '_', ':' and '-'",
+});
+const OUTCOME_TEXT: Check = pattern(OUTCOME, {
+  max: OUTCOME_BYTES_MAX,
+  expected: "1 to 64 letters, digits, '_', '.', ':' or '-'",
+});
 /** `id`, `type`, `source.id`. */
 const NAME: Check = text({ max: ID_BYTES_MAX, line: true });
 const ACTOR_ID: Check = text({ max: ACTOR_BYTES_MAX });
+const TARGET_ID: Check = text({ max: TARGET_BYTES_MAX });
 const DISPLAY_NAME: Check = text({ max: TARGET_BYTES_MAX, min: 0 });
+const COUNTER: Check = integer({ min: 0 });
 
 const ACTOR: Check = object({
   id: ACTOR_ID,
@@ -288,46 +316,38 @@ function rfc3339Zone(text: string): Zone | null {
   return { sign: sign === "-" ? -1 : 1, hours, minutes };
 }
 
-const MEMBERS = new Members(
+const MEMBERS: Members = new Map<string, Check>([
+  ["action", ACTION_TEXT],
+  ["actor", checkActor],
+  ["context", expectObject],
+  ["id", NAME],
+  ["metadata", expectObject],
+  ["occurredAt", checkOccurredAt],
+  ["outcome", OUTCOME_TEXT],
+  ["payload", () => {}],
   [
-    [
-      "action",
-      pattern(ACTION, { max: ACTION_BYTES_MAX, expected: "dotted segments of letters, digits, '_', ':' and '-'" }),
-    ],
-    ["actor", checkActor],
-    ["context", expectObject],
-    ["id", NAME],
-    ["metadata", expectObject],
-    ["occurredAt", checkOccurredAt],
-    [
-      "outcome",
-      pattern(OUTCOME, { max: OUTCOME_BYTES_MAX, expected: "1 to 64 letters, digits, '_', '.', ':' or '-'" }),
-    ],
-    ["payload", () => {}],
-    [
-      "signatures",
-      array(object({ keyId: hex(64), signature: base64({ max: SIGNATURE_UNITS_MAX }) }), {
-        min: 1,
-        max: SIGNATURES_MAX,
-      }),
-    ],
-    ["source", object({ id: NAME, counter: integer({ min: 0 }) })],
-    [
-      "targets",
-      array(object({ id: text({ max: TARGET_BYTES_MAX }), "type?": NAME, "name?": DISPLAY_NAME }), {
-        min: 0,
-        max: TARGETS_MAX,
-      }),
-    ],
-    ["type", NAME],
+    "signatures",
+    array(object({ keyId: hex(64), signature: base64({ max: SIGNATURE_UNITS_MAX }) }), { min: 1, max: SIGNATURES_MAX }),
   ],
-  ["action"],
-);
+  ["source", object({ id: NAME, counter: COUNTER })],
+  [
+    "targets",
+    array(object({ id: TARGET_ID, "type?": NAME, "name?": DISPLAY_NAME }), {
+      min: 0,
+      max: TARGETS_MAX,
+    }),
+  ],
+  ["type", NAME],
+]);
 
 /** Whether the text is what `occurredAt` may be: RFC 3339, a real date and time of day. */
 export function isOccurredAt(text: string): boolean {
+  return passes(checkOccurredAt, text);
+}
+
+function passes(check: Check, value: unknown): boolean {
   try {
-    checkOccurredAt(text);
+    check(value);
     return true;
   } catch (error) {
     if (!(error instanceof ShapeError)) throw error;
@@ -335,11 +355,54 @@ export function isOccurredAt(text: string): boolean {
   }
 }
 
+/** The same grammar for the writer, as far as most events go: what is not here is looked at in what was written. */
+const EVENT: Rule = objectRule(
+  {
+    action: valueRule(ACTION_TEXT),
+    actor: objectRule(
+      { id: valueRule(ACTOR_ID), type: valueRule(NAME), name: valueRule(DISPLAY_NAME) },
+      ["id"],
+      ACTOR_ID,
+    ),
+    context: valueRule(expectObject),
+    id: valueRule((value) => {
+      NAME(value);
+      writtenId = value as string;
+    }),
+    metadata: valueRule(expectObject),
+    occurredAt: valueRule(checkOccurredAt),
+    outcome: valueRule(OUTCOME_TEXT),
+    payload: valueRule(() => {}),
+    source: objectRule({ id: valueRule(NAME), counter: valueRule(COUNTER) }, ["id", "counter"]),
+    targets: {
+      ...valueRule((value) => {
+        if (!Array.isArray(value) || value.length > TARGETS_MAX) refuse(`expected at most ${TARGETS_MAX} targets`);
+      }),
+      items: objectRule({ id: valueRule(TARGET_ID), type: valueRule(NAME), name: valueRule(DISPLAY_NAME) }, ["id"]),
+    },
+    type: valueRule(NAME),
+  },
+  ["action"],
+);
+
+function valueRule(check: Check): Rule {
+  return { admits: (value) => passes(check, value), members: null, required: [], items: null };
+}
+
+/** Of an object, or of a value of another type that passes the check. */
+function objectRule(members: Readonly<Record<string, Rule>>, required: readonly string[], check?: Check): Rule {
+  const admits = (value: unknown): boolean =>
+    typeof value === "object" ? value !== null && !Array.isArray(value) : check !== undefined && passes(check, value);
+  return { admits, members: new Map(Object.entries(members)), required, items: null };
+}
+
 /** Names of the members of an event, ascending. */
-export const EVENT_MEMBERS: readonly string[] = MEMBERS.names;
+export const EVENT_MEMBERS: readonly string[] = [...MEMBERS.keys()];
+
+const REQUIRED: readonly string[] = ["action"];
 
 function checkEvent(value: unknown): void {
-  expectMembers(value, MEMBERS);
+  expectMembers(value, MEMBERS, REQUIRED);
 }
 
 /** Checks the grammar of JSON that may be an event, any action. Throws `malformed-event` with `details.pointer`. */
@@ -349,8 +412,8 @@ export function validateEvent(value: unknown): asserts value is Event {
 
 /** Checks the value of one member of an event, given its known name. Throws `malformed-event` with `details.pointer`. */
 export function validateMember(name: string, value: unknown): void {
-  const member = MEMBERS.get(name);
-  if (member === undefined)
+  const check = MEMBERS.get(name);
+  if (check === undefined)
     throw new RangeError(`validateMember: expected a member of an event, got ${JSON.stringify(name)}`);
-  checkShape(value, member.check, "malformed-event", name);
+  checkShape(value, check, "malformed-event", name);
 }

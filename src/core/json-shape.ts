@@ -11,36 +11,8 @@ import { SAFE_INTEGER_MAX } from "./limits.ts";
 /** Looks at one JSON value and throws `ShapeError` if it is not what it must be. */
 export type Check = (value: unknown) => void;
 
-interface Member {
-  readonly check: Check;
-  readonly isRequired: boolean;
-}
-
-/** The members that an object may have. Most objects have those of the one before in the same order: they are not looked up again. */
-export class Members {
-  readonly names: readonly string[];
-  readonly required: readonly string[];
-  private readonly members: ReadonlyMap<string, Member>;
-  private readonly lastNames: string[] = [];
-  private readonly lastMembers: Member[] = [];
-
-  constructor(checks: readonly (readonly [name: string, check: Check])[], required: readonly string[]) {
-    this.names = checks.map(([name]) => name);
-    this.required = required;
-    this.members = new Map(checks.map(([name, check]) => [name, { check, isRequired: required.includes(name) }]));
-  }
-
-  /** A member, which comes in this place of its object. */
-  get(name: string, place = 0): Member | undefined {
-    if (this.lastNames[place] === name) return this.lastMembers[place];
-    const member = this.members.get(name);
-    // No more than there are members: an object with more has unknown ones.
-    if (member === undefined || place > this.lastNames.length || place >= this.names.length) return member;
-    this.lastNames[place] = name;
-    this.lastMembers[place] = member;
-    return member;
-  }
-}
+/** Check of each member that an object may have. */
+export type Members = ReadonlyMap<string, Check>;
 
 export class ShapeError extends Error {
   /** Path to the offender, innermost first. */
@@ -97,37 +69,26 @@ export function expectObject(value: unknown): asserts value is Readonly<Record<s
     refuse(`expected an object, got ${kindOf(value)}`);
 }
 
-// Within `for in` V8 knows the answer of this one, not that of `Object.hasOwn`.
-const isOwn = Object.prototype.hasOwnProperty;
-
 /** The object has members of the table alone, and the required ones among them. */
-export function expectMembers(value: unknown, members: Members): void {
+export function expectMembers(value: unknown, members: Members, required: readonly string[]): void {
   expectObject(value);
-  let place = 0;
-  let required = 0;
-  for (const name in value) {
-    if (!isOwn.call(value, name)) continue;
-    const member = members.get(name, place);
-    if (member === undefined) refuseMember(name, members.names);
-    inside(name, value[name], member.check);
-    if (member.isRequired) required += 1;
-    place += 1;
+  const names = Object.keys(value);
+  for (const name of names) {
+    const check = members.get(name);
+    if (check === undefined) refuseMember(name, [...members.keys()]);
+    inside(name, value[name], check);
   }
-  if (required === members.required.length) return;
-  for (const name of members.required) {
-    if (!Object.hasOwn(value, name)) inside(name, undefined, () => refuse("expected it to be present"));
+  for (const name of required) {
+    if (!names.includes(name)) inside(name, undefined, () => refuse("expected it to be present"));
   }
 }
 
 /** The check of an object with these members and no others; names that end in `?` are optional. */
 export function object(members: Readonly<Record<string, Check>>): Check {
   const names = Object.keys(members);
+  const table: Members = new Map(names.map((name) => [name.replace(/\?$/, ""), members[name]!]));
   const required = names.filter((name) => !name.endsWith("?"));
-  const table = new Members(
-    names.map((name) => [name.replace(/\?$/, ""), members[name]!]),
-    required,
-  );
-  return (value) => expectMembers(value, table);
+  return (value) => expectMembers(value, table, required);
 }
 
 export function array(check: Check, options: { readonly min: number; readonly max: number }): Check {

@@ -1,7 +1,7 @@
 import { type AuthorSigner, signEvent, verifyAuthorSignatures } from "../core/author-signature.ts";
 import type { Scheme } from "../core/entry.ts";
-import { OverloadedError, PolicyError } from "../core/errors.ts";
-import { type EncodedEvent, type Event, encodeEvent, writeEvent } from "../core/event.ts";
+import { MalformedError, OverloadedError, PolicyError } from "../core/errors.ts";
+import { type EncodedEvent, type Event, encodeEvent, eventOf, writeEvent } from "../core/event.ts";
 import type { LedgerState } from "../core/ledger-state.ts";
 import { type LedgerLimits, STREAM_CHUNK_ENTRIES } from "./limits.ts";
 import type { Appended, Outcome } from "./placement.ts";
@@ -158,9 +158,9 @@ export class Appender {
   /** Whose content stands, in scheme `event`, where it was written: see `writeSubmission`. */
   private prepareUnsigned(event: Event, options: AppendOptions): Submission {
     const scheme = this.schemeOf(options);
-    if (scheme !== "event") return this.prepare(this.encode(event), scheme);
+    if (scheme !== "event") return this.prepare(unsigned(this.encode(event)), scheme);
     const { eventBytes, commitmentHash } = this.state.genesis;
-    return writeSubmission(writeEvent(event, { eventBytesMax: eventBytes }), this.salts, commitmentHash);
+    return writeSubmission(unsigned(writeEvent(event, { eventBytesMax: eventBytes })), this.salts, commitmentHash);
   }
 
   private schemeOf(options: AppendOptions): Scheme {
@@ -186,11 +186,11 @@ export class Appender {
           "signature-required",
           "an event signed elsewhere can be appended in scheme `event` only: in scheme `fields` the author signs the salts",
         );
-      await verifyAuthorSignatures(encoded.event, { ...context, authors: this.state.authors, salts: null });
+      await verifyAuthorSignatures(eventOf(encoded), { ...context, authors: this.state.authors, salts: null });
       return this.prepare(encoded, scheme);
     }
     // The author signs over the salts in scheme `fields`, so they are drawn before and kept.
-    const { event: signed, salts } = await signEvent(this.encode(event).event, {
+    const { event: signed, salts } = await signEvent(eventOf(this.encode(event)), {
       ...context,
       signer: options.signer,
       salts: this.drawSalts,
@@ -211,6 +211,14 @@ export class Appender {
 /** Whether a call that begins with this event is likely to have nothing that must be looked at under the lock. */
 function mayGoAhead(first: Event | undefined, options: AppendOptions): boolean {
   return options.signal === undefined && first?.id === undefined && isUnsigned(first as Event, options);
+}
+
+/** A getter may have changed its mind since `isUnsigned`, and signatures that nobody verified must not be stored. */
+function unsigned<T extends { readonly signed: Event | null }>(event: T): T {
+  if (event.signed === null) return event;
+  throw new MalformedError("malformed-event", "/signatures: expected the same value each time that it is read", {
+    details: { pointer: "/signatures" },
+  });
 }
 
 function isUnsigned(event: Event, options: AppendOptions): boolean {

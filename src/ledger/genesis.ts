@@ -2,7 +2,7 @@ import { commitBody } from "../core/commitment.ts";
 import { parseControlEvent } from "../core/control-event.ts";
 import { encodeHex } from "../core/encoding.ts";
 import { formatEntry, formatTime, leafHashHex, ZERO_HASH_HEX } from "../core/entry.ts";
-import { encodeEvent } from "../core/event.ts";
+import { encodeEvent, eventOf } from "../core/event.ts";
 import type { HashName } from "../core/hash.ts";
 import { SALT_BYTES } from "../core/limits.ts";
 import { formatVerifierKey } from "../core/note.ts";
@@ -41,7 +41,7 @@ export function genesisBatch(
   options: GenesisOptions,
   parts: { readonly clock: Clock; readonly random: Random },
 ): Batch {
-  const { body, event } = encodeEvent(
+  const encoded = encodeEvent(
     {
       action: "ledger.genesis",
       payload: {
@@ -56,7 +56,8 @@ export function genesisBatch(
     },
     { control: true },
   );
-  parseControlEvent(event);
+  parseControlEvent(eventOf(encoded));
+  const { body } = encoded;
   const salts = parts.random.fill(new Uint8Array(SALT_BYTES));
   const commitment = `${options.commitmentHash}:${commitBody(options.commitmentHash, "control", salts, body)}`;
   const entry = formatEntry({

@@ -1,8 +1,8 @@
 import { bytesOf, textOf, type WrittenBytes } from "../core/canonical-writer.ts";
-import { commitBody, commitFields, commitWritten, cutFields, fieldDigest } from "../core/commitment.ts";
+import { commitBody, commitFields, commitWritten, cutBody, fieldDigest } from "../core/commitment.ts";
 import { parseControlEvent } from "../core/control-event.ts";
 import type { Scheme } from "../core/entry.ts";
-import { actorIdOf, type EncodedEvent, type Event, type WrittenEvent } from "../core/event.ts";
+import { actorIdOf, type EncodedEvent, type Event, eventOf, type WrittenEvent } from "../core/event.ts";
 import { type HashName, readText, writeText } from "../core/hash.ts";
 import { SALT_BYTES } from "../core/limits.ts";
 import type { SaltPool } from "./salt-pool.ts";
@@ -37,7 +37,7 @@ export class Submission {
   private isAscii = false;
 
   private constructor(
-    event: Pick<WrittenEvent, "id" | "event">,
+    event: Pick<WrittenEvent, "id" | "signed">,
     sizes: { readonly sizeBytes: number; readonly saltsSize: number },
     committed: Committed,
   ) {
@@ -48,7 +48,7 @@ export class Submission {
     this.digestSize = committed.digest.length;
     this.hex = committed.digest;
     this.id = event.id;
-    this.signed = claimOf(event.event);
+    this.signed = claimOf(event.signed);
   }
 
   static ofText(encoded: EncodedEvent, committed: Committed, salts: Uint8Array): Submission {
@@ -158,9 +158,9 @@ interface AuthorClaim {
   readonly actor: string | null;
 }
 
-function claimOf(event: Event): AuthorClaim | null {
-  if (event.signatures === undefined) return null;
-  return { keyIds: event.signatures.map((signature) => signature.keyId), actor: actorIdOf(event) };
+function claimOf(signed: Event | null): AuthorClaim | null {
+  if (signed?.signatures === undefined) return null;
+  return { keyIds: signed.signatures.map((signature) => signature.keyId), actor: actorIdOf(signed) };
 }
 
 /** A submission of scheme `event` of what was just written. Whoever has it moves it, or lets it `own` its content, before anything else is written. */
@@ -176,11 +176,11 @@ export function prepareSubmission(
   salts: (count: number) => Uint8Array,
   hash: HashName,
 ): Submission {
-  const { body, event } = encoded;
+  const { body } = encoded;
   // What no verifier would accept must not be written: control events are refused here, before they can do harm.
-  if (scheme === "control") parseControlEvent(event);
+  if (scheme === "control") parseControlEvent(eventOf(encoded));
   if (scheme === "fields") {
-    const { salts: all, digest } = commitEventFields(event, body, salts, hash);
+    const { salts: all, digest } = commitEventFields(encoded, salts, hash);
     return Submission.ofText(encoded, { scheme, hash, digest }, all);
   }
   const salt = salts(1);
@@ -189,12 +189,11 @@ export function prepareSubmission(
 }
 
 function commitEventFields(
-  event: Event,
-  body: string,
+  encoded: EncodedEvent,
   salts: (count: number) => Uint8Array,
   hash: HashName,
 ): { salts: Uint8Array; digest: string } {
-  const fields = cutFields(event, body);
+  const fields = cutBody(encoded.body);
   const all = salts(fields.length);
   const digests = fields.map((field, i) =>
     fieldDigest(hash, all.subarray(i * SALT_BYTES, (i + 1) * SALT_BYTES), field),

@@ -8,7 +8,6 @@ import {
   expectMembers,
   expectObject,
   integer,
-  Members,
   object,
   refuse,
   text,
@@ -148,11 +147,7 @@ function logs(value: unknown): void {
       logKeys(keys);
     };
   };
-  const members = new Members(
-    origins.map((origin) => [origin, ofOrigin(origin)]),
-    [],
-  );
-  expectMembers(value, members);
+  expectMembers(value, new Map(origins.map((origin) => [origin, ofOrigin(origin)])), []);
 }
 
 const vkeys = array(logKey, { min: 1, max: KEYS_PER_LOG_MAX });
