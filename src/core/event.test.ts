@@ -4,7 +4,16 @@ import { describe, expect, it } from "vitest";
 import { canonicalize } from "./canonical-json.ts";
 import { CONTROL_ACTIONS } from "./control-action.ts";
 import { type ErrorCode, isTallystickError } from "./errors.ts";
-import { actorIdOf, type Event, encodeEvent, eventOf, parseEvent, searchTerms, validateEvent } from "./event.ts";
+import {
+  actorIdOf,
+  type Event,
+  encodeEvent,
+  eventOf,
+  isAction,
+  parseEvent,
+  searchTerms,
+  validateEvent,
+} from "./event.ts";
 
 interface Vectors {
   readonly valid: readonly { readonly title: string; readonly body: string }[];
@@ -23,6 +32,16 @@ function refusalOf(call: () => unknown): { code: string; message: string; detail
     return { code: error.code, message: error.message, details: error.details ?? {} };
   }
   throw new Error("expected a refusal");
+}
+
+function refusedOr(call: () => unknown): object {
+  try {
+    call();
+    return {};
+  } catch (error) {
+    if (!isTallystickError(error)) throw error;
+    return { code: error.code };
+  }
 }
 
 describe("occurredAt", () => {
@@ -49,6 +68,25 @@ describe("occurredAt", () => {
         }
       }
     }
+  });
+});
+
+describe("action and outcome", () => {
+  it("are what spec/entry.md writes as regular expressions", () => {
+    const text = fc.string({
+      unit: fc.constantFrom("a", "Z", "0", "_", ":", "-", ".", " ", "é", "@", "/", "\u007f", "\n"),
+      maxLength: 6,
+    });
+    const holds = (event: object): boolean => !("code" in refusedOr(() => validateEvent(event)));
+    fc.assert(
+      fc.property(text, (value) => {
+        expect(isAction(value)).toBe(/^[A-Za-z0-9_:-]+(?:\.[A-Za-z0-9_:-]+)*$/.test(value));
+        expect(holds({ action: value })).toBe(isAction(value));
+        expect(holds({ action: "a", outcome: value })).toBe(/^[A-Za-z0-9_.:-]{1,64}$/.test(value));
+        expect(holds({ action: "a", type: value })).toBe(/^[^\u0000-\u001f\u007f-\u009f]+$/.test(value));
+      }),
+      { numRuns: 3000 },
+    );
   });
 });
 

@@ -15,10 +15,10 @@ import {
   integer,
   type Members,
   object,
-  pattern,
   refuse,
   ShapeError,
   text,
+  word,
 } from "./json-shape.ts";
 import { ACTION_BYTES_MAX, EVENT_BYTES_DEFAULT, EVENT_BYTES_MAX } from "./limits.ts";
 import { hasDateTimeLayout, isDigit, isRealDate, twoDigits } from "./time-layout.ts";
@@ -167,7 +167,7 @@ export function parseEvent(body: string): Event {
 
 /** Whether the text follows the grammar of an action. */
 export function isAction(text: string): boolean {
-  return text.length <= ACTION_BYTES_MAX && ACTION.test(text);
+  return text.length <= ACTION_BYTES_MAX && isDotted(text);
 }
 
 /** The id in `actor`, however it is written. */
@@ -224,13 +224,38 @@ const SIGNATURE_UNITS_MAX = 8192;
 export const OCCURRED_AT_BYTES_MAX = 64;
 export const OUTCOME_BYTES_MAX = 64;
 
-const ACTION = /^[A-Za-z0-9_:-]+(?:\.[A-Za-z0-9_:-]+)*$/;
-const OUTCOME = /^[A-Za-z0-9_.:-]{1,64}$/;
-const ACTION_TEXT: Check = pattern(ACTION, {
+/** 1 for letters, digits, `_`, `:` and `-`; by unit. */
+const IS_WORD: Uint8Array = Uint8Array.from({ length: 0x80 }, (_, unit) =>
+  /[A-Za-z0-9_:-]/.test(String.fromCharCode(unit)) ? 1 : 0,
+);
+const DOT = 0x2e;
+
+/** `^[A-Za-z0-9_:-]+(?:\.[A-Za-z0-9_:-]+)*$` */
+function isDotted(text: string): boolean {
+  let isOpen = true;
+  for (let i = 0; i < text.length; i++) {
+    const unit = text.charCodeAt(i);
+    const isDot = unit === DOT;
+    if (isDot ? isOpen : unit > 0x7f || IS_WORD[unit] === 0) return false;
+    isOpen = isDot;
+  }
+  return !isOpen;
+}
+
+/** `^[A-Za-z0-9_.:-]+$` */
+function isCode(text: string): boolean {
+  for (let i = 0; i < text.length; i++) {
+    const unit = text.charCodeAt(i);
+    if (unit !== DOT && (unit > 0x7f || IS_WORD[unit] === 0)) return false;
+  }
+  return text.length > 0;
+}
+
+const ACTION_TEXT: Check = word(isDotted, {
   max: ACTION_BYTES_MAX,
   expected: "dotted segments of letters, digits, '_', ':' and '-'",
 });
-const OUTCOME_TEXT: Check = pattern(OUTCOME, {
+const OUTCOME_TEXT: Check = word(isCode, {
   max: OUTCOME_BYTES_MAX,
   expected: "1 to 64 letters, digits, '_', '.', ':' or '-'",
 });
