@@ -10,7 +10,7 @@ import {
   subtreeLevels,
   TREE_HASH_BYTES,
 } from "./merkle.ts";
-import { hashSubtrees, type TileReader } from "./tile.ts";
+import { hashSubtrees, type SubtreeMemo, type TileReader } from "./tile.ts";
 
 /**
  * Proofs over the tree of RFC 9162 §2.1: inclusion, consistency, subtree consistency, and the proof of a contiguous range
@@ -36,10 +36,15 @@ export async function readRange(size: number, read: TileReader): Promise<Compact
   });
 }
 
-/** Inclusion proof of leaf `index` in the tree of `size`: sibling of the leaf first. RFC 9162 §2.1.3.1. */
-export async function proveInclusion(index: number, size: number, read: TileReader): Promise<Uint8Array[]> {
+/** Inclusion proof of leaf `index` in the tree of `size`: sibling of the leaf first. RFC 9162 §2.1.3.1. The memo saves half of the hashes of the next one. */
+export async function proveInclusion(
+  index: number,
+  size: number,
+  read: TileReader,
+  memo?: SubtreeMemo,
+): Promise<Uint8Array[]> {
   assertRange(index, index, size, "proveInclusion");
-  return hashSubtrees(subtreeProof(index, index + 1, size), size, read);
+  return hashSubtrees(subtreeProof(index, index + 1, size), size, read, memo);
 }
 
 /** Consistency proof between the trees of `oldSize` (≥ 1) and `newSize`. RFC 9162 §2.1.4.1. */

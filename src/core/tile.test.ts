@@ -11,6 +11,7 @@ import {
   hashSubtrees,
   parseBundlePath,
   parseTilePath,
+  SubtreeMemo,
   type TileReader,
   tileCoordinates,
   tilePath,
@@ -384,6 +385,23 @@ describe("hashes from tiles", () => {
         message: `tile 1/0: expected 32 bytes, got ${32 + change}`,
       });
     }
+  });
+
+  it("are remembered as long as they are asked for, and no more of them than a bound", () => {
+    const memo = new SubtreeMemo();
+    const hashOf = (level: number, at: number): Uint8Array => Uint8Array.of(level, at & 0xff, at >> 8, at >> 16);
+    for (let at = 0; at < 100_000; at++) {
+      memo.set(1, 2 * at, hashOf(1, at));
+      if (at % 1_000 === 0) memo.set(9, 512 * at, hashOf(9, at));
+      expect(memo.get(9, 0)).toEqual(hashOf(9, 0));
+    }
+    const kept = Array.from({ length: 100_000 }, (_, at) => at).filter((at) => memo.get(1, 2 * at) !== undefined);
+    expect(kept.at(-1)).toBe(99_999);
+    expect(kept.length).toBeGreaterThan(8_000);
+    expect(kept.length).toBeLessThanOrEqual(16_384);
+    for (const at of kept.slice(-100)) expect(memo.get(1, 2 * at)).toEqual(hashOf(1, at));
+    memo.clear();
+    expect([memo.get(9, 0), memo.get(1, 2 * 99_999)]).toEqual([undefined, undefined]);
   });
 
   it("pass on what the reader throws", async () => {

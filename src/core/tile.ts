@@ -131,14 +131,58 @@ export function decodeBundle(bundle: Uint8Array, count: number): Uint8Array[] {
   return entries;
 }
 
+const MEMO_HASHES_MAX = 8_192;
+
+/**
+ * Hashes of whole subtrees, which never change as the tree grows, for whoever proves one leaf after another: those high in the tree are
+ * asked for each time, and cost 250 hashes a level of tiles. At most 16,384 of them, some 2 MB; what was not asked for since half as many others goes.
+ */
+export class SubtreeMemo {
+  private recent = new Map<number, Uint8Array>();
+  private older = new Map<number, Uint8Array>();
+
+  get(level: number, start: number): Uint8Array | undefined {
+    const key = keyOf(level, start);
+    const known = this.recent.get(key);
+    if (known !== undefined) return known;
+    const old = this.older.get(key);
+    if (old !== undefined) this.keep(key, old);
+    return old;
+  }
+
+  set(level: number, start: number, hash: Uint8Array): void {
+    this.keep(keyOf(level, start), hash);
+  }
+
+  /** For when a proof led elsewhere: a tile was damaged. */
+  clear(): void {
+    this.recent.clear();
+    this.older.clear();
+  }
+
+  private keep(key: number, hash: Uint8Array): void {
+    if (this.recent.size >= MEMO_HASHES_MAX) {
+      this.older = this.recent;
+      this.recent = new Map();
+    }
+    this.recent.set(key, hash);
+  }
+}
+
+/** One number for each subtree of 2^level leaves, level ≥ 1: there are fewer than 2^53 leaves, so fewer than 2^(53 − level) of them. */
+function keyOf(level: number, start: number): number {
+  return 2 ** (53 - level) + start / 2 ** level;
+}
+
 /**
  * Merkle tree hashes of subtrees `[start, end)` of a tree of `size` leaves, in the order asked for, each tile read once.
- * Starts must be subtree starts (`isSubtree`).
+ * Starts must be subtree starts (`isSubtree`). A memo is of one tree, and of larger ones that continue it.
  */
 export async function hashSubtrees(
   subtrees: readonly (readonly [start: number, end: number])[],
   size: number,
   read: TileReader,
+  memo?: SubtreeMemo,
 ): Promise<Uint8Array[]> {
   const tiles = rememberTiles(size, read);
   const hashes: Uint8Array[] = [];
@@ -146,7 +190,7 @@ export async function hashSubtrees(
     const parts: Uint8Array[] = [];
     let at = start;
     for (const level of subtreeLevels(start, end)) {
-      parts.push(await wholeSubtree(level, at, tiles));
+      parts.push(await wholeSubtree(level, at, { tiles, memo }));
       at += 2 ** level;
     }
     hashes.push(foldRight(parts));
@@ -178,12 +222,22 @@ function rememberTiles(size: number, read: TileReader): Tiles {
 }
 
 /** Hash of the 2^level leaves from `start`: one hash of a tile, or the root of a power of two of them. */
-async function wholeSubtree(level: number, start: number, tiles: Tiles): Promise<Uint8Array> {
+async function wholeSubtree(
+  level: number,
+  start: number,
+  { tiles, memo }: { readonly tiles: Tiles; readonly memo: SubtreeMemo | undefined },
+): Promise<Uint8Array> {
+  // Those that stand in a tile are not hashed.
+  const isHashed = level % TILE_HEIGHT > 0;
+  const known = isHashed ? memo?.get(level, start) : undefined;
+  if (known !== undefined) return known;
   const tileLevel = Math.floor(level / TILE_HEIGHT);
   const count = 2 ** (level % TILE_HEIGHT);
   const { index, offset } = tileCoordinates(start / TILE_WIDTH ** tileLevel);
   const tile = await tiles(tileLevel, index);
-  return tileRoot(tile.subarray(offset * TREE_HASH_BYTES, (offset + count) * TREE_HASH_BYTES));
+  const hash = tileRoot(tile.subarray(offset * TREE_HASH_BYTES, (offset + count) * TREE_HASH_BYTES));
+  if (isHashed) memo?.set(level, start, hash);
+  return hash;
 }
 
 function foldRight(parts: readonly Uint8Array[]): Uint8Array {

@@ -30,7 +30,7 @@ export interface ExportOptions {
   readonly onEntry?: (entry: ExportedEntry) => void;
 }
 
-export interface ExportParts extends Omit<ProofParts, "checkpoint"> {
+export interface ExportParts extends Omit<ProofParts, "checkpoint" | "memo"> {
   readonly query: QueryParts;
   readonly checkpoint: () => Promise<string>;
   readonly edge: ProofParts["edge"];
@@ -132,7 +132,7 @@ async function headerLine(
 export async function wholeEntry(
   index: number,
   size: number,
-  parts: Omit<ProofParts, "checkpoint">,
+  parts: Omit<ProofParts, "checkpoint" | "memo">,
 ): Promise<ExportGenesis> {
   const [stored] = await parts.storage.readEntries(index, index + 1);
   if (stored === undefined || stored.body === null || stored.salts === null) {

@@ -19,6 +19,7 @@ import { parseNote } from "../core/note.ts";
 import type { Policy } from "../core/policy.ts";
 import { proveConsistency, treeHash } from "../core/proof.ts";
 import type { VerifyReport } from "../core/report.ts";
+import { SubtreeMemo } from "../core/tile.ts";
 import type { Anchor } from "./anchor.ts";
 import { Anchoring, type AnchorResult, type NewAnchor } from "./anchoring.ts";
 import { Appender, type AppendOptions, NO_OPTIONS } from "./appender.ts";
@@ -112,6 +113,7 @@ export class LedgerEngine {
   private readonly anchoring: Anchoring;
   private readonly appender: Appender;
   private readonly genesisLeaf: string;
+  private readonly subtreeMemo = new SubtreeMemo();
   private loaded: LoadedState;
   private problem: TallystickError | null;
   private cancelBoot: (() => void) | null = null;
@@ -372,13 +374,18 @@ export class LedgerEngine {
   /** Receipt of entry `index`: one self-contained JSON text that verifies offline under a pinned policy. */
   async prove(index: number, options: ProveOptions = {}): Promise<string> {
     const checkpoint = await this.coveringCheckpoint(index, options);
-    return buildReceipt(index, { ...this.proofParts(), checkpoint, disclose: options.disclose });
+    return buildReceipt(index, {
+      ...this.proofParts(),
+      checkpoint,
+      disclose: options.disclose,
+      memo: this.subtreeMemo,
+    });
   }
 
   /** The inclusion proof alone as C2SP `.tlog-proof` text: for other tools, and for entries whose body was erased. */
   async proveInclusion(index: number, options: Omit<ProveOptions, "disclose"> = {}): Promise<string> {
     const checkpoint = await this.coveringCheckpoint(index, options);
-    return buildTlogProof(index, { ...this.proofParts(), checkpoint });
+    return buildTlogProof(index, { ...this.proofParts(), checkpoint, memo: this.subtreeMemo });
   }
 
   /** Note of a checkpoint over entry `index` at the level asked for, or a stronger one. */

@@ -3,12 +3,13 @@ import { parseCheckpoint } from "../core/checkpoint.ts";
 import { type Disclosure, fieldDigest } from "../core/commitment.ts";
 import { decodeHex, encodeHex } from "../core/encoding.ts";
 import { leafHashHex, parseEntry } from "../core/entry.ts";
-import { PolicyError, UnavailableError } from "../core/errors.ts";
+import { PolicyError, UnavailableError, VerificationError } from "../core/errors.ts";
 import type { LedgerState } from "../core/ledger-state.ts";
 import { SALT_BYTES } from "../core/limits.ts";
 import { parseNote } from "../core/note.ts";
 import { proveInclusion, verifyInclusion } from "../core/proof.ts";
 import { formatReceipt } from "../core/receipt.ts";
+import type { SubtreeMemo } from "../core/tile.ts";
 import { formatTlogProof } from "../core/tlog-proof.ts";
 import type { RightEdge } from "./right-edge.ts";
 import type { LedgerStorage, StoredEntry } from "./storage.ts";
@@ -20,6 +21,8 @@ export interface ProofParts {
   readonly edge: RightEdge;
   /** Note of a released checkpoint that covers the entry. */
   readonly checkpoint: string;
+  /** Of this ledger. */
+  readonly memo: SubtreeMemo;
 }
 
 /** C2SP `.tlog-proof` text of entry `index` under the checkpoint. Errors: `storage-corrupt` where what is stored proves nothing. */
@@ -30,17 +33,21 @@ export async function buildTlogProof(index: number, parts: ProofParts): Promise<
 }
 
 async function proofOf({ index, entry }: StoredEntry, parts: ProofParts): Promise<string> {
-  const { size, root } = parseCheckpoint(parseNote(parts.checkpoint).text);
-  const path = await proveInclusion(index, size, parts.edge.tileReader(parts.storage));
+  const { edge, storage, checkpoint, memo } = parts;
+  const { size, root } = parseCheckpoint(parseNote(checkpoint).text);
   const leafHash = decodeHex(leafHashHex(entry), { code: "malformed-entry" });
   try {
+    const path = await proveInclusion(index, size, edge.tileReader(storage), memo);
     verifyInclusion({ leafHash, index, size, proof: path, root });
+    return formatTlogProof({ index, path, checkpoint, extra: null });
   } catch (cause) {
+    // What was remembered is what proofs led through; from a damaged tile it must not be used again.
+    memo.clear();
+    if (!(cause instanceof VerificationError)) throw cause;
     // A proof that leads elsewhere must not leave: its reader would take it for tampering with the receipt.
     const message = `the stored entry ${index} and tiles do not lead to the checkpoint of size ${size}; run verify, and reindex if it says so`;
     throw new UnavailableError("storage-corrupt", message, { cause, details: { index, size } });
   }
-  return formatTlogProof({ index, path, checkpoint: parts.checkpoint, extra: null });
 }
 
 /** Receipt text of entry `index`. Errors: `not-disclosable` when its body was erased, or fields are asked of a whole-event commitment. */
