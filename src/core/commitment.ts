@@ -1,7 +1,7 @@
 import { allocateScratch, digestHex, digestInto, utf8Bytes, writeScratch, writeScratchHex } from "#hash-platform";
 import { CONTAINER_DEPTH_MAX, canonicalize, compareNames, isJsonObject, type JsonValue } from "./canonical-json.ts";
 import { bytesOf, isWellFormed, type WrittenBytes } from "./canonical-writer.ts";
-import { encodeUtf8 } from "./encoding.ts";
+import { encodeUtf8, isHexText } from "./encoding.ts";
 import { MalformedError } from "./errors.ts";
 import { EVENT_MEMBERS, type Event, type JsonObject, validateEvent, validateMember } from "./event.ts";
 import type { EventOutline } from "./event-outline.ts";
@@ -361,10 +361,8 @@ function checkNames(names: readonly unknown[]): asserts names is readonly string
   if (!names.includes("action")) malformed('names: expected "action" among them');
 }
 
-const HEX: RegExp = /^[0-9a-f]*$/;
-
 function isHex(value: unknown, digits: number): value is string {
-  return typeof value === "string" && value.length === digits && HEX.test(value);
+  return typeof value === "string" && value.length === digits && isHexText(value);
 }
 
 /** What a reader is shown of an entry of scheme `fields`, well-formed; whether it is what was committed is another question. */
@@ -402,7 +400,7 @@ export function parseDisclosure(parts: {
       malformed(`${JSON.stringify(name)}: expected it either disclosed or withheld`);
     }
     if (isShown) checkPair(name, disclosed[name]);
-    else if (typeof digests[name] !== "string" || !HEX.test(digests[name])) {
+    else if (typeof digests[name] !== "string" || !isHexText(digests[name])) {
       malformed(`digest of ${JSON.stringify(name)}: expected lower-case hex`);
     }
   }

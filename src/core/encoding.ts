@@ -4,7 +4,6 @@ import { MalformedError } from "./errors.ts";
 
 const ENCODER = new TextEncoder();
 const DECODER = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
-const HEX = /^(?:[0-9a-f]{2})*$/;
 const HEX_PAIRS: readonly string[] = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, "0"));
 
 type EncodingCode = ConstructorParameters<typeof MalformedError>[0];
@@ -34,19 +33,34 @@ export function decodeHex(
   text: string,
   options: { readonly sizeBytes?: number; readonly code: EncodingCode },
 ): Uint8Array {
-  if (!HEX.test(text)) throw new MalformedError(options.code, "expected lower-case hex");
+  const bytes = new Uint8Array(text.length >> 1);
+  // Negative as soon as one digit is none.
+  let all = text.length % 2 === 0 ? 0 : -1;
+  for (let i = 0; i < bytes.length; i++) {
+    const value = (hexDigit(text.charCodeAt(2 * i)) << 4) | hexDigit(text.charCodeAt(2 * i + 1));
+    all |= value;
+    bytes[i] = value;
+  }
+  if (all < 0) throw new MalformedError(options.code, "expected lower-case hex");
   if (options.sizeBytes !== undefined && text.length !== options.sizeBytes * 2) {
     throw new MalformedError(options.code, `expected ${options.sizeBytes * 2} hex digits, got ${text.length}`);
   }
-  const bytes = new Uint8Array(text.length / 2);
-  for (let i = 0; i < bytes.length; i++)
-    bytes[i] = (hexDigit(text.charCodeAt(2 * i)) << 4) | hexDigit(text.charCodeAt(2 * i + 1));
   return bytes;
 }
 
-/** Value of a digit known to be one of 0-9 and a-f. */
+/** By unit; −1 for what is none of 0-9 and a-f. */
+const HEX_DIGITS: Int8Array = Int8Array.from({ length: 0x80 }, (_, unit) =>
+  "0123456789abcdef".indexOf(String.fromCharCode(unit)),
+);
+
+/** Whether the text is lower-case hex digits, of any number. */
+export function isHexText(text: string): boolean {
+  for (let i = 0; i < text.length; i++) if (hexDigit(text.charCodeAt(i)) < 0) return false;
+  return true;
+}
+
 function hexDigit(unit: number): number {
-  return unit < 0x3a ? unit - 0x30 : unit - 0x57;
+  return unit < 0x80 ? HEX_DIGITS[unit]! : -1;
 }
 
 /** RFC 4648 §4 base64: standard alphabet, padded. */
