@@ -44,6 +44,8 @@ export interface Rule {
   readonly required: readonly string[];
   /** Of each item of an array; null when any will do. */
   readonly items: Rule | null;
+  /** How many of it one array may have: counted while they are written, because a getter may add some. */
+  readonly countMax: number;
 }
 
 interface WriteOptions {
@@ -315,7 +317,7 @@ function writeArray(values: readonly unknown[], depth: number, shape: Shape): vo
     for (; i < values.length; i++) {
       if (i > 0) writeByte(0x2c);
       const item = values[i];
-      if (rule !== null && !rule.admits(item)) holds = false;
+      if (rule !== null && (i >= rule.countMax || !rule.admits(item))) holds = false;
       if (!writeValue(item, depth + 1, i, shape)) refuse("expected a JSON value, got undefined");
     }
     writeByte(0x5d);

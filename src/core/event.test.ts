@@ -272,6 +272,37 @@ describe("encodeEvent", () => {
     );
   });
 
+  it("counts the targets that it writes, also where a getter adds some", () => {
+    const grown = (count: number): object => {
+      const targets: object[] = [];
+      const first = {
+        get id() {
+          while (targets.length < count) targets.push({ id: "t" });
+          return "t";
+        },
+      };
+      targets.push(first);
+      return { action: "a", targets };
+    };
+    expect(JSON.parse(encodeEvent(grown(1000)).body).targets).toHaveLength(1000);
+    expect(refusalOf(() => encodeEvent(grown(1001)))).toMatchObject({
+      code: "malformed-event",
+      details: { pointer: "/targets" },
+    });
+  });
+
+  it("takes no id and no signatures from Object.prototype", () => {
+    const shared = Object.prototype as { id?: string; signatures?: readonly object[] };
+    shared.id = "shared";
+    shared.signatures = [{ keyId: "0".repeat(64), signature: "AAAA" }];
+    try {
+      expect(encodeEvent({ action: "a" })).toEqual({ body: '{"action":"a"}', sizeBytes: 14, id: null, signed: null });
+    } finally {
+      delete shared.id;
+      delete shared.signatures;
+    }
+  });
+
   it.each([
     [{ acton: "a", action: "a" }, "/acton", "action"],
     [{ action: "a", Payload: 1 }, "/Payload", "payload"],
