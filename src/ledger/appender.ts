@@ -189,8 +189,12 @@ export class Appender {
       await verifyAuthorSignatures(eventOf(encoded), { ...context, authors: this.state.authors, salts: null });
       return this.prepare(encoded, scheme);
     }
+    const encoded = this.encode(event);
+    // Signatures that it carries already must verify, as those of an event signed elsewhere; in scheme `fields` they are refused.
+    if (encoded.signed !== null && scheme === "event")
+      await verifyAuthorSignatures(encoded.signed, { ...context, authors: this.state.authors, salts: null });
     // The author signs over the salts in scheme `fields`, so they are drawn before and kept.
-    const { event: signed, salts } = await signEvent(eventOf(this.encode(event)), {
+    const { event: signed, salts } = await signEvent(eventOf(encoded), {
       ...context,
       signer: options.signer,
       salts: this.drawSalts,

@@ -1,4 +1,5 @@
 import { describe, expect, it } from "vitest";
+import { signEvent } from "../core/author-signature.ts";
 import type { Event } from "../core/event.ts";
 import { parsePolicy } from "../core/policy.ts";
 import { verifyReceipt } from "../core/receipt.ts";
@@ -427,6 +428,25 @@ describe("keys", () => {
     expect((await test.ledger.verify()).ok).toBe(true);
   });
 
+  it("adds an author signature to an event that carries some only if those verify", async () => {
+    await using test = await createTestLedger();
+    const [first, second] = [generateAuthorKey(), generateAuthorKey()];
+    for (const author of [first, second]) await test.ledger.keys.addAuthor(author, "alice");
+    const event: Event = { ...login, id: "s1" };
+    const { event: signed } = await signEvent(event, {
+      origin: test.ledger.origin,
+      scheme: "event",
+      hash: "sha256",
+      signer: first,
+      salts: (count) => new Uint8Array(16 * count),
+    });
+    const forged = { ...signed, action: "user.logout" };
+    await expect(test.ledger.append(forged, { signer: second })).rejects.toMatchObject({ code: "signature-invalid" });
+    const { index } = await test.ledger.append(signed, { signer: second });
+    expect((await test.ledger.read(index)).event?.signatures).toHaveLength(2);
+    expect(await test.ledger.verify()).toMatchObject({ ok: true, findings: [] });
+  });
+
   it.each(["event", "fields"] as const)(
     "takes author signatures in scheme %s and keeps them checkable through erasure",
     async (scheme) => {
@@ -714,14 +734,16 @@ describe("an event that changes while it is read", () => {
     expect(outcomes.slice(0, all.length)).toEqual(all);
     const keyId = "0".repeat(64);
     const signatures = [{ keyId, signature: "AAAA" }];
-    reads = 0;
     const signedLate = {
       action: "a.b",
       get signatures() {
         return first(undefined, signatures);
       },
     } as Event;
-    await expect(ledger.append(signedLate)).rejects.toMatchObject({ code: "malformed-event" });
+    for (const scheme of ["event", "fields"] as const) {
+      reads = 0;
+      await expect(ledger.append(signedLate, { scheme })).rejects.toMatchObject({ code: "malformed-event" });
+    }
     expect(await ledger.verify()).toMatchObject({ ok: true, findings: [] });
   });
 });
