@@ -299,6 +299,20 @@ describe("canonicalize", () => {
     expect(canonicalize(nest(65), { depthMax: 65 })).toContain('"a"');
   });
 
+  it("writes a label wherever its memory ends", () => {
+    const huge = "x".repeat(1024 * 1024);
+    const name = "a".repeat(21);
+    // What it takes at first, with the room before a form and `{"":"",` before the label.
+    const fullAt = 64 * 1024 - 64 - 8;
+    for (let before = fullAt - 48; before <= fullAt + 4; before++) {
+      // It lets go of what one large value took.
+      canonicalize(huge);
+      const text = "x".repeat(before);
+      const body = canonicalize({ "": text, [name]: "y", b: 1 });
+      expect(body === `{"":"${text}","${name}":"y","b":1}`, `${before} units before it`).toBe(true);
+    }
+  });
+
   it("stops early at a bound, however small the object that grows beyond it", () => {
     let bomb: unknown = "0123456789";
     for (let i = 0; i < 60; i++) bomb = [bomb, bomb];

@@ -6,6 +6,7 @@ import { CONTROL_ACTIONS } from "./control-action.ts";
 import { type ErrorCode, isTallystickError } from "./errors.ts";
 import {
   actorIdOf,
+  type EncodedEvent,
   type Event,
   encodeEvent,
   eventOf,
@@ -289,6 +290,50 @@ describe("encodeEvent", () => {
       code: "malformed-event",
       details: { pointer: "/targets" },
     });
+  });
+
+  it("judges an event by itself, whatever a getter inside it writes meanwhile", () => {
+    const asking = (event: Event, ask: () => unknown): Event => ({
+      ...event,
+      payload: {
+        get asked() {
+          ask();
+          return 1;
+        },
+      },
+    });
+    let inner: EncodedEvent | undefined;
+    const outer = asking({ action: "a", id: "outer" }, () => {
+      inner = encodeEvent({ action: "a" });
+    });
+    expect(encodeEvent(outer).id).toBe("outer");
+    expect(inner?.id).toBeNull();
+    expect(encodeEvent(asking({ action: "a" }, () => encodeEvent({ action: "a", id: "inner" }))).id).toBeNull();
+    const wrong = asking({ action: "no action!" }, () => encodeEvent({ action: "a" }));
+    expect(refusalOf(() => encodeEvent(wrong)).code).toBe("malformed-event");
+    const right = asking({ action: "a" }, () => refusalOf(() => encodeEvent({ action: "no action!" })));
+    expect(encodeEvent(right).body).toBe('{"action":"a","payload":{"asked":1}}');
+  });
+
+  it("judges what a toJSON gives", () => {
+    for (const actor of [7, [], { id: "" }]) {
+      const refusal = refusalOf(() => encodeEvent({ action: "a", actor: { id: "alice", toJSON: () => actor } }));
+      expect(refusal.code).toBe("malformed-event");
+    }
+    expect(encodeEvent({ action: { toJSON: () => "a" } }).body).toBe('{"action":"a"}');
+  });
+
+  it("judges events the same while somebody has put members on Object.prototype", () => {
+    const shared = Object.prototype as { typo?: number };
+    shared.typo = 1;
+    try {
+      expect(encodeEvent({ action: "a", actor: { id: "u" } }).body).toBe('{"action":"a","actor":{"id":"u"}}');
+      expect(refusalOf(() => encodeEvent({ action: "no action!" })).code).toBe("malformed-event");
+      expect(refusalOf(() => encodeEvent({ action: "a", actor: {} })).code).toBe("malformed-event");
+      expect(refusalOf(() => encodeEvent({})).code).toBe("malformed-event");
+    } finally {
+      delete shared.typo;
+    }
   });
 
   it("takes no id and no signatures from Object.prototype", () => {
