@@ -187,6 +187,7 @@ export class BulkThread implements BulkWriter, LogMover {
   /** It is gone by itself, or as it was told. */
   private end(): void {
     this.rest("gone");
+    this.parts.length = 0;
     this.ended?.(null);
     this.ended = null;
   }

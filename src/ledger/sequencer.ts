@@ -513,11 +513,12 @@ export class Sequencer {
       }
       this.lastCommitMs = performance.now() - started;
       const first = this.edge.size;
-      assertAllPlaced(groups, placed, first);
+      const { time } = draft;
+      assertAllPlaced(groups, placed, { first, time });
       this.advance(RightEdge.of(placed.edge));
       // Before anybody is answered: the next call must find that it can be sent ahead as well.
       draft.end();
-      settleDrafted(groups, placed, { first, time: draft.time });
+      settleDrafted(groups, placed, { first, time });
     } catch (error) {
       this.fail(groups, error);
     } finally {
@@ -607,10 +608,14 @@ function sendAhead(group: Waiting, { draft, groups }: Ahead): void {
 }
 
 /** Every answer depends on it. */
-function assertAllPlaced(groups: readonly Waiting[], { edge, leafHashes }: BulkPlaced, first: number): void {
+function assertAllPlaced(
+  groups: readonly Waiting[],
+  { edge, leafHashes }: BulkPlaced,
+  { first, time }: { readonly first: number; readonly time: string },
+): void {
   const entries = groups.reduce((sum, group) => sum + group.entries, 0);
   const isWhole = leafHashes.length === entries && edge.size === first + entries;
-  if (isWhole && edge.lastLeaf === leafHashes.at(-1)) return;
+  if (isWhole && edge.lastLeaf === leafHashes.at(-1) && edge.lastTime === time) return;
   throw new FatalError(
     "outcome-unknown",
     `the thread that committed answered for other entries than it was given; open the ledger again to see`,
