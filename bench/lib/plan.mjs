@@ -42,7 +42,7 @@ export function createPlan({ full }) {
   const ones = full ? 10_000 : 2_000;
   const sizes = full ? ["1k", "100k", "1m"] : ["1k", "100k"];
   const largest = full ? "1m" : "100k";
-  const steps = [];
+  const steps = [node("processors", "processors.mjs", { samples: 6 })];
 
   for (const size of sizes) {
     const entries = SIZES[size];
