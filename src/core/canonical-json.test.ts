@@ -12,7 +12,7 @@ import {
   parseJson,
 } from "./canonical-json.ts";
 import { readCanonical } from "./canonical-reader.ts";
-import { writeCanonical } from "./canonical-writer.ts";
+import { writeCanonical, writeCanonicalBytes } from "./canonical-writer.ts";
 import { type ErrorCode, isTallystickError } from "./errors.ts";
 import { readStrictJson } from "./strict-json.ts";
 
@@ -170,9 +170,9 @@ describe("canonicalize", () => {
     };
     expect(canonicalize(value)).toBe(model(JSON.parse(JSON.stringify(value))));
     expect(canonicalize({ toJSON: () => "whole" })).toBe('"whole"');
-    expect(writeCanonical(value).plain).toBe(false);
-    expect(writeCanonical({ a: [{ b: 1 }] }).plain).toBe(true);
-    expect(writeCanonical({ a: undefined }).plain).toBe(false);
+    expect(writeCanonicalBytes(value).holds).toBe(false);
+    expect(writeCanonicalBytes({ a: [{ b: 1 }] }).holds).toBe(true);
+    expect(writeCanonicalBytes({ a: undefined }).holds).toBe(false);
   });
 
   it("takes the own enumerable members of class instances, as JSON does", () => {
@@ -186,7 +186,7 @@ describe("canonicalize", () => {
     const inheriting = Object.create({ inherited: 1 }, { own: { value: 1, enumerable: true }, hidden: { value: 2 } });
     expect(canonicalize(new Point())).toBe('{"x":1,"y":2}');
     expect(canonicalize(inheriting)).toBe('{"own":1}');
-    expect(writeCanonical([new Point()]).plain).toBe(false);
+    expect(writeCanonicalBytes([new Point()]).holds).toBe(false);
   });
 
   it("reads every member exactly once, so that what is checked is what is written", () => {
@@ -321,7 +321,7 @@ describe("canonicalize", () => {
       message: "expected at most 1000 bytes in canonical form",
       details: { sizeBytesMax: 1000 },
     });
-    expect(writeCanonical("é", { sizeBytesMax: 4 }).text).toBe('"é"');
+    expect(writeCanonical("é", { sizeBytesMax: 4 })).toBe('"é"');
     expect(refusalOf(() => writeCanonical("é", { sizeBytesMax: 3 })).code).toBe("event-too-large");
   });
 });

@@ -34,7 +34,7 @@ export const CONTAINER_DEPTH_MAX: number = JSON_DEPTH_MAX + 4;
  * and objects.
  */
 export function canonicalize(value: unknown, options: { readonly depthMax?: number } = {}): string {
-  return writeCanonical(value, options).text;
+  return writeCanonical(value, options);
 }
 
 /** Order of member names: by UTF-16 code units (RFC 8785 §3.2.3), not by code points and not by locale. */
@@ -81,7 +81,7 @@ export function parseCanonical(text: string, options: { readonly depthMax?: numb
   if (fast !== undefined) return fast;
   // What is wrong says the reader that knows where.
   const value = readStrictJson(text, depthMax);
-  const canonical = writeCanonical(value, { depthMax }).text;
+  const canonical = writeCanonical(value, { depthMax });
   if (canonical === text) return value;
   let offset = 0;
   while (offset < text.length && text[offset] === canonical[offset]) offset += 1;

@@ -9,12 +9,6 @@ import { JSON_DEPTH_MAX, SAFE_INTEGER_MAX } from "./limits.ts";
  * object (see `Shape`), and every member is read exactly once, so that what is validated is what is written.
  */
 
-export interface WrittenJson {
-  readonly text: string;
-  /** True when the value was plain JSON: no `toJSON` was called, no `undefined` member was dropped, no class instance met. */
-  readonly plain: boolean;
-}
-
 /**
  * A canonical form where it was written: `scratch[start]` to `scratch[end - 1]`, until the next one is written. Before it is room for
  * what is hashed with it, `HEAD_BYTES`.
@@ -24,9 +18,10 @@ export interface WrittenBytes {
   readonly start: number;
   readonly end: number;
   readonly isAscii: boolean;
-  /** As in `WrittenJson`. */
-  readonly plain: boolean;
-  /** Whether it is plain and follows the rule that was given, if one was. */
+  /**
+   * Whether it follows the rule that was given, if one was, and was plain JSON: no `toJSON` was called, no `undefined` member was dropped,
+   * no class instance met.
+   */
   readonly holds: boolean;
   /** By which it is told apart from what was written before and after. */
   readonly call: number;
@@ -86,9 +81,8 @@ const pending: unknown[] = [];
 let pendingCount = 0;
 
 /** `writeCanonicalBytes`, as text. */
-export function writeCanonical(value: unknown, options: Omit<WriteOptions, "rule"> = {}): WrittenJson {
-  const written = writeCanonicalBytes(value, options);
-  return { text: textOf(written), plain: written.plain };
+export function writeCanonical(value: unknown, options: Omit<WriteOptions, "rule"> = {}): string {
+  return textOf(writeCanonicalBytes(value, options));
 }
 
 /**
@@ -123,7 +117,7 @@ export function writeCanonicalBytes(value: unknown, options: WriteOptions = {}):
       refuse("expected a JSON value, got undefined");
     if (end - start > bytesMax) throw tooLarge(bytesMax);
     calls += 1;
-    return { scratch, start, end, isAscii: ascii, plain, holds: plain && holds, call: calls };
+    return { scratch, start, end, isAscii: ascii, holds: plain && holds, call: calls };
   } catch (error) {
     throw error instanceof Refusal ? error.explain() : error;
   } finally {
