@@ -1,4 +1,5 @@
-import { strictText } from "#hash-platform";
+import { includesBytes, strictText } from "#hash-platform";
+import { encodeUtf8 } from "./encoding.ts";
 import { examineBody } from "./entry-body.ts";
 import { MalformedError } from "./errors.ts";
 import type { Event } from "./event.ts";
@@ -16,7 +17,7 @@ export interface ExportControls extends Replay {
 }
 
 /** How scheme `control` looks inside the entry of any canonical line. */
-const CONTROL_MARK = '\\"scheme\\":\\"control\\"';
+const CONTROL_MARK = encodeUtf8('\\"scheme\\":\\"control\\"');
 
 export async function readControls(
   lines: AsyncIterable<FileLine>,
@@ -63,8 +64,9 @@ function byIndex(a: ControlEntry, b: ControlEntry): number {
 /** The control event of a line, if it is one and nothing is wrong with it. */
 function controlOf(file: FileLine, kind: ExportSelection["kind"]): ControlEntry | null {
   if (!file.ended || file.bytes.length >= RECEIPT_BYTES_MAX) return null;
+  if (!includesBytes(file.bytes, CONTROL_MARK)) return null;
   const text = strictText(file.bytes);
-  if (text === null || !text.includes(CONTROL_MARK)) return null;
+  if (text === null) return null;
   let line: ExportLine;
   try {
     line = parseExportLine(text, kind);

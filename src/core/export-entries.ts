@@ -1,4 +1,4 @@
-import { strictText } from "#hash-platform";
+import { strictText, writeScratchHex } from "#hash-platform";
 import { type AuthorKeys, judgeAuthors, rulesRequireSignature, signaturesOf } from "./author-judge.ts";
 import { signedIdDigest } from "./control-event.ts";
 import { bytesEqual, decodeHex, encodeHex } from "./encoding.ts";
@@ -23,8 +23,11 @@ import type { FileLine } from "./file-lines.ts";
 import type { FindingList } from "./finding-list.ts";
 import { IdSet } from "./id-set.ts";
 import { RECEIPT_BYTES_MAX, TIME_SKEW_SECONDS_MAX } from "./limits.ts";
+import { type EntryBefore, LineForecast } from "./line-forecast.ts";
 import { type CompactRange, createRange } from "./merkle.ts";
 import { createRangeVerifier, type RangeVerifier, verifyInclusion } from "./proof.ts";
+
+const LEAF_BYTES = 32;
 
 /** What the lines of an export amount to, beside the findings. */
 export interface ExportTally {
@@ -61,7 +64,7 @@ export interface ExportWatch {
   /** Size of which the root is wanted; a whole export alone can give it. */
   readonly rootAt?: number | undefined;
   /** Called with each line that is one. */
-  readonly onEntry?: ((entry: Entry) => void) | undefined;
+  readonly onEntry?: ((entry: Pick<Entry, "index" | "time">) => void) | undefined;
 }
 
 /**
@@ -101,7 +104,9 @@ export class ExportEntries {
   private readonly watch: ExportWatch;
   /** The first `watch.rootAt` entries of a whole export. */
   private readonly beginning: CompactRange | null;
-  private before: { readonly index: number; readonly leaf: string; readonly time: string } | null = null;
+  private before: EntryBefore | null = null;
+  /** With kind `range`, where it is known by which hash the ledger commits. */
+  private readonly forecast: LineForecast | null;
   private isSealReported = false;
   private lines = 0;
   private erasedEntries = 0;
@@ -128,6 +133,8 @@ export class ExportEntries {
     this.filter = selection.kind === "complete" ? parseEntryFilter(selection.filter as JsonObject) : null;
     this.isWhole = this.isRange && this.first === 0 && this.last === head.size - 1;
     this.expected = this.first;
+    this.forecast =
+      this.kind === "range" && header.genesis !== null ? new LineForecast(header.genesis.commitmentHash) : null;
     this.tree = this.isRange ? this.openTree() : null;
     this.watch = watch;
     this.beginning = this.isWhole && watch.rootAt !== undefined && watch.rootAt < head.size ? createRange() : null;
@@ -144,12 +151,38 @@ export class ExportEntries {
   /** The next line after the header; a promise only where there are signatures to check: a wait for each line would cost as much as its hash. */
   add(file: FileLine): Promise<void> | undefined {
     this.lines += 1;
+    return this.addOrdinary(file) ? undefined : this.addAny(file);
+  }
+
+  /**
+   * The many lines that are what must come next, with a whole event that nobody signed: their bytes are recognized. False, and nothing
+   * done, for all others: what is wrong with them says `addAny`.
+   */
+  private addOrdinary({ bytes, ended }: FileLine): boolean {
+    const { before, expected: index, forecast } = this;
+    if (forecast === null || before === null || before.index !== index - 1 || index > this.last) return false;
+    if (!ended || bytes.length >= RECEIPT_BYTES_MAX) return false;
+    const { erasures, sealedAt } = this.controls;
+    if (erasures.has(index) || this.unproved.has(index) || this.isRequired(index)) return false;
+    if (sealedAt !== null && index > sealedAt) return false;
+    const line = forecast.read(bytes, before);
+    if (line === null || this.isLate(line.time)) return false;
+    const { leaf, time, id } = line;
+    this.expected = index + 1;
+    this.before = { index, leaf, time };
+    if (this.isSound) this.grow(index, leaf);
+    this.watch.onEntry?.({ index, time });
+    if (id !== null) this.addId(index, id);
+    return true;
+  }
+
+  private addAny(file: FileLine): Promise<void> | undefined {
     const line = this.parse(file);
     if (line === null) return undefined;
     const { entry, leafHash, content } = line;
     const { index } = entry;
     this.place(index);
-    if (this.isSound) this.grow(index, decodeHex(leafHash, { code: "malformed-entry" }));
+    if (this.isSound) this.grow(index, leafHash);
     this.watch.onEntry?.(entry);
     const { genesis } = this.header;
     if (genesis !== null && !entry.commitment.startsWith(`${genesis.commitmentHash}:`)) {
@@ -216,7 +249,9 @@ export class ExportEntries {
     };
   }
 
-  private grow(index: number, leaf: Uint8Array): void {
+  private grow(index: number, leafHash: string): void {
+    const leaf = new Uint8Array(LEAF_BYTES);
+    writeScratchHex(leaf, leafHash, 0);
     this.tree?.add(leaf);
     if (this.beginning !== null && index < (this.watch.rootAt ?? 0)) this.beginning.append(leaf);
   }
@@ -322,7 +357,7 @@ export class ExportEntries {
       const message = `entry ${index} is earlier than the entry before it`;
       this.findings.add("time-backwards", message, { index, expected: before.time, found: time });
     }
-    if (parseTime(time) > this.latestMs) {
+    if (this.isLate(time)) {
       const witnessed = this.header.accepted?.witnessTime ?? 0;
       this.findings.add("time-after-evidence", `entry ${index} says it is later than witnesses saw it`, {
         index,
@@ -331,6 +366,11 @@ export class ExportEntries {
         evidence: `cosignatures of the checkpoint of size ${this.header.header.head.size}`,
       });
     }
+  }
+
+  /** After what outsiders saw. */
+  private isLate(time: string): boolean {
+    return this.latestMs !== Number.POSITIVE_INFINITY && parseTime(time) > this.latestMs;
   }
 
   /** L12 */
@@ -448,9 +488,7 @@ export class ExportEntries {
   private checkId(index: number, { members, withheld }: ExaminedBody): void {
     const { id } = members;
     if (typeof id !== "string") return;
-    if (!this.ids.add(id)) {
-      this.findings.add("id-repeated", `the id of entry ${index} stands in an entry before it too`, { index });
-    }
+    this.addId(index, id);
     if (this.claims.size === 0 || withheld.includes("signatures")) return;
     for (const { keyId } of signaturesOf(members)) {
       const digest = signedIdDigest(keyId, id);
@@ -459,6 +497,12 @@ export class ExportEntries {
       if (known === undefined) this.replays.set(digest, [index]);
       else known.push(index);
     }
+  }
+
+  /** L14 */
+  private addId(index: number, id: string): void {
+    if (this.ids.add(id)) return;
+    this.findings.add("id-repeated", `the id of entry ${index} stands in an entry before it too`, { index });
   }
 
   /** Which claims are void shows with the last line. */

@@ -75,6 +75,15 @@ describe.each(platforms)("the hash platform of %s", (_name, platform) => {
     }
   });
 
+  it("finds bytes among others", () => {
+    const bytes = encodeUtf8("aabaabab");
+    for (const part of ["a", "aaba", "abab", "bab", "aabaabab"])
+      expect(platform.includesBytes(bytes, encodeUtf8(part)), part).toBe(true);
+    for (const part of ["c", "bb", "aaa", "ababa", "aabaababa"])
+      expect(platform.includesBytes(bytes, encodeUtf8(part)), part).toBe(false);
+    expect(platform.includesBytes(new Uint8Array(), encodeUtf8("a"))).toBe(false);
+  });
+
   it("refuses bytes that are not UTF-8, and keeps all that are", () => {
     for (const text of ["", "a\ufeffb", "\ufeff", "\ufffd", "é\ufffd", "\u0000😀"]) {
       expect(platform.strictText(encodeUtf8(text))).toBe(text);

@@ -48,6 +48,17 @@ export function sameBytes(a: Uint8Array, b: Uint8Array): boolean {
   return bytesEqual(a, b);
 }
 
+/** Whether `part`, which is not empty, stands anywhere in the bytes. */
+export function includesBytes(bytes: Uint8Array, part: Uint8Array): boolean {
+  const first = part[0]!;
+  for (let at = bytes.indexOf(first); at >= 0; at = bytes.indexOf(first, at + 1)) {
+    let i = 1;
+    while (i < part.length && bytes[at + i] === part[i]) i += 1;
+    if (i === part.length) return true;
+  }
+  return false;
+}
+
 /** Text of the bytes `start ≤ i < end`, which are UTF-8, and ASCII alone when `ascii` says so. */
 export function readScratch(scratch: Uint8Array, start: number, end: number, _ascii: boolean): string {
   return DECODER.decode(scratch.subarray(start, end));

@@ -1,10 +1,11 @@
 import { readFileSync } from "node:fs";
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import { createRandom, damage } from "../../test/interop/random-evidence.mjs";
 import { encodeUtf8 } from "./encoding.ts";
 import { type ErrorCode, isTallystickError } from "./errors.ts";
 import { type FileLine, splitLines } from "./file-lines.ts";
 import { RECEIPT_BYTES_MAX } from "./limits.ts";
+import { LineForecast } from "./line-forecast.ts";
 import { exitCodeOf, type FindingCode, type VerdictName, type VerdictStatus } from "./report.ts";
 import { verifyExport } from "./verify-export.ts";
 
@@ -37,6 +38,18 @@ const named = (title: string): Case => vectors.cases.find((candidate) => candida
 /** Order within a report is free. */
 const place = ({ code, index }: { readonly code: string; readonly index?: number | undefined }): string =>
   `${code}${index === undefined ? "" : ` at ${index}`}`;
+
+/** Lines of which one was dropped, repeated, or put elsewhere; or all are there twice. */
+function disorder(random: ReturnType<typeof createRandom>, lines: readonly string[]): string[] {
+  const at = 1 + random.below(Math.max(1, lines.length - 2));
+  const line = lines[at] ?? "";
+  const [before, after] = [lines.slice(0, at), lines.slice(at + 1)];
+  const kind = random.below(4);
+  if (kind === 0) return [...before, ...after];
+  if (kind === 1) return [...before, line, line, ...after];
+  if (kind === 2) return [...before, ...after.slice(0, 1), line, ...after.slice(1)];
+  return [...lines.slice(0, -1), ...lines.slice(1)];
+}
 
 describe("verifyExport", () => {
   it.each(vectors.cases)("answers as the vector: $title, $policy", async (vector) => {
@@ -122,6 +135,32 @@ describe("verifyExport", () => {
     await intact("an entry 300 s after its witnesses", 0, 5);
     const { export: longer } = named("a whole ledger");
     await intact("a whole ledger", encodeUtf8(longer.slice(0, longer.indexOf("\n"))).length, 23);
+  });
+
+  it("finds the same with and without the lines that are recognized by their bytes", async () => {
+    const answer = async (vector: Case, file: string, isQuick: boolean) => {
+      const read = vi.spyOn(LineForecast.prototype, "read");
+      if (!isQuick) read.mockReturnValue(null);
+      const report = await verifyExport(linesOf(file), pinning(vector));
+      const recognized = read.mock.results.filter(({ value }) => value !== null).length;
+      read.mockRestore();
+      return { report, recognized };
+    };
+    const cases: Case[] = [];
+    for (const vector of vectors.cases) {
+      if ((await answer(vector, vector.export, true)).recognized > 0) cases.push(vector);
+    }
+    const random = createRandom(20261121);
+    let sum = 0;
+    for (let i = 0; i < 400; i++) {
+      const vector = random.pick(cases);
+      const lines = disorder(random, vector.export.split("\n"));
+      const file = random.below(3) === 0 ? damage(random, lines.join("\n")) : lines.join("\n");
+      const { report, recognized } = await answer(vector, file, true);
+      expect(report).toEqual((await answer(vector, file, false)).report);
+      sum += recognized;
+    }
+    expect(sum).toBeGreaterThan(200);
   });
 
   it("answers with findings, never with an exception, whatever the lines hold", async () => {
