@@ -15,7 +15,8 @@ import { reportReceipt } from "./core/verify-receipt.ts";
 import { openState, type State } from "./keys/index.ts";
 import { readHeaders } from "./ledger/header-source.ts";
 import type { LockStore } from "./ledger/lock-store.ts";
-import { type VerifyLedgerOptions, verifyLedger } from "./ledger/verify-ledger.ts";
+import { checkOptionNames, type Names } from "./ledger/options.ts";
+import { VERIFY_NAMES, type VerifyLedgerOptions, verifyLedger } from "./ledger/verify-ledger.ts";
 import { pathOf } from "./open.ts";
 import { isWebLocation, verifyPublishedAt } from "./published.ts";
 import type { SqliteDriver } from "./storage/sqlite-driver.ts";
@@ -30,12 +31,15 @@ export interface VerifyOptions extends Omit<VerifyLedgerOptions, "pin" | "lastSe
   readonly lockStore?: LockStore;
 }
 
+const OPTIONS: Names<VerifyOptions> = { ...VERIFY_NAMES, remember: true, state: true, driver: true, lockStore: true };
+
 /**
  * Verifies whatever an auditor may hold: a ledger, a receipt, an export, a checkpoint or an evidence package, told apart by content, or a ledger that was published in
  * a folder or behind a URL. Creates and changes nothing (but the state directory, with `remember`). Errors: `not-found`,
  * `ledger-replaced` (nothing, or another ledger, where this machine knows one), `unrecognised-file`, `not-a-ledger`, `newer-format`, `malformed-policy`, `malformed-config` for an `expect` or `since` that is no checkpoint, `storage-*`.
  */
 export async function verify(file: string | URL, options: VerifyOptions = {}): Promise<VerifyReport> {
+  checkOptionNames("verify", options, OPTIONS);
   const state = options.state === null ? null : openState(options.state === undefined ? {} : { dir: options.state });
   if (isWebLocation(file)) return anchorsAside(await verifyPublishedAt(file, options, state), options);
   const path = pathOf(file);

@@ -4,6 +4,7 @@ import { MalformedError, OverloadedError, PolicyError } from "../core/errors.ts"
 import { type EncodedEvent, type Event, encodeEvent, eventOf, writeEvent } from "../core/event.ts";
 import type { LedgerState } from "../core/ledger-state.ts";
 import { type LedgerLimits, STREAM_CHUNK_ENTRIES } from "./limits.ts";
+import { checkOptionNames, type Names } from "./options.ts";
 import type { Appended, Outcome } from "./placement.ts";
 import type { Random } from "./random.ts";
 import { SaltPool } from "./salt-pool.ts";
@@ -229,18 +230,14 @@ function isUnsigned(event: Event, options: AppendOptions): boolean {
   return options.signer === undefined && event?.signatures === undefined;
 }
 
-const OPTIONS: readonly string[] = ["signer", "scheme", "signal"] satisfies (keyof AppendOptions)[];
+const OPTIONS: Names<AppendOptions> = { signer: true, scheme: true, signal: true };
 
 /** What a call without options has: one object, because many calls are made. */
 export const NO_OPTIONS: AppendOptions = Object.freeze({});
 
-/** A name with a typing error must not be taken for an option that was left out, such as the signer. */
 function checkOptions(options: AppendOptions): void {
   if (options === NO_OPTIONS) return;
-  for (const name in options) {
-    if (!OPTIONS.includes(name))
-      throw new TypeError(`append: unknown option ${JSON.stringify(name)}; known are ${OPTIONS.join(", ")}`);
-  }
+  checkOptionNames("append", options, OPTIONS);
   const { scheme } = options;
   if (scheme !== undefined && scheme !== "event" && scheme !== "fields")
     throw new TypeError(`append: expected scheme to be event or fields, got ${JSON.stringify(scheme)}`);

@@ -9,6 +9,7 @@ import type { HashName } from "../core/hash.ts";
 import type { LedgerState } from "../core/ledger-state.ts";
 import { SALT_BYTES } from "../core/limits.ts";
 import { FILTER_BLOCK_ENTRIES } from "./block-filter.ts";
+import { checkOptionNames, type Names } from "./options.ts";
 import type { Random } from "./random.ts";
 import type { Redaction, StoredEntry } from "./storage.ts";
 import { discloseAll, formatDisclosure, readStored } from "./stored-event.ts";
@@ -46,6 +47,39 @@ export interface ErasureContext {
   readonly state: LedgerState;
   readonly genesisLeaf: string;
   readonly random: Random;
+}
+
+const OPTIONS: Names<EraseOptions> = { reason: true, basis: true, actor: true };
+const TARGET: Names<EraseTarget> = { index: true, fields: true };
+
+/**
+ * The targets of a call, in ascending order. What is erased does not come back, so nothing is guessed: a member that is misspelt
+ * or in the wrong place would make the whole entry of what should be one field. Errors: `TypeError`, `RangeError`.
+ */
+export function eraseTargets(
+  targets: number | EraseTarget | readonly EraseTarget[],
+  options: EraseOptions,
+): readonly EraseTarget[] {
+  if (typeof options?.reason !== "string" || options.reason === "") throw new TypeError("erase: expected a reason");
+  checkOptionNames("erase", options, OPTIONS);
+  const list = [targets].flat().map((target) => (typeof target === "object" ? target : { index: target }));
+  if (list.length === 0 || list.length > 10_000)
+    throw new RangeError(`erase: expected 1 to 10,000 entries, got ${list.length}`);
+  for (const target of list) checkTarget(target);
+  const sorted = list.sort((a, b) => a.index - b.index);
+  const twice = sorted.find(({ index }, i) => index === sorted[i - 1]?.index);
+  if (twice !== undefined) throw new RangeError(`erase: expected distinct leaf indexes, got ${twice.index} twice`);
+  return sorted;
+}
+
+function checkTarget(target: EraseTarget): void {
+  if (target === null) throw new TypeError("erase: expected an entry, got null");
+  checkOptionNames("erase", target, TARGET);
+  const { index, fields } = target;
+  if (!Number.isSafeInteger(index) || index < 0)
+    throw new RangeError(`erase: expected a leaf index, got ${JSON.stringify(index)}`);
+  if (fields !== undefined && !(Array.isArray(fields) && fields.every((name) => typeof name === "string")))
+    throw new TypeError(`erase: expected the fields of entry ${index} to be an array of names`);
 }
 
 /**

@@ -9,6 +9,7 @@ import { parseNote } from "../core/note.ts";
 import { proveInclusion, proveRange } from "../core/proof.ts";
 import { type ExportedEntry, exportLine } from "./export-line.ts";
 import { READ_PAGE_ENTRIES } from "./limits.ts";
+import { checkOptionNames, type Names } from "./options.ts";
 import type { ProofParts } from "./prove.ts";
 import { checkFilter, Query, type QueryFilter, type QueryParts, timeBound } from "./query.ts";
 import type { StoredEntry } from "./storage.ts";
@@ -45,6 +46,14 @@ interface Selection {
   readonly proved: ParsedFilter | null;
 }
 
+const OPTIONS: Names<ExportOptions> = {
+  format: true,
+  filter: true,
+  proveComplete: true,
+  disclose: true,
+  onEntry: true,
+};
+
 /**
  * Lines of an export, each ending in a newline. Format `jsonl` as spec/export.md; `json` one array of entries; `csv` one row an
  * entry with the columns index, time, action, actor, outcome, leafHash, event. Errors: those of `checkpoint`, `RangeError`;
@@ -52,6 +61,7 @@ interface Selection {
  * for `proveComplete` and `disclose` of a view.
  */
 export async function* exportLedger(parts: ExportParts, options: ExportOptions): AsyncGenerator<string> {
+  checkOptionNames("export", options, OPTIONS);
   refuseForViews(options);
   const note = await parts.checkpoint();
   const { size, origin } = parseCheckpoint(parseNote(note).text);

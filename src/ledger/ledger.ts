@@ -29,13 +29,14 @@ import type { BulkWriter } from "./bulk-writer.ts";
 import { Checkpointer, type SignedCheckpoint } from "./checkpointer.ts";
 import type { Clock } from "./clock.ts";
 import { type LoadedState, loadState, refreshState } from "./control-log.ts";
-import { type Erased, type EraseOptions, type EraseTarget, planErasure } from "./erase.ts";
+import { type Erased, type EraseOptions, type EraseTarget, eraseTargets, planErasure } from "./erase.ts";
 import { type ExportOptions, exportLedger, wholeEntry } from "./export.ts";
 import { Indexer } from "./indexer.ts";
 import { KeyEvents } from "./key-events.ts";
 import { policyOf } from "./ledger-policy.ts";
 import { BUSY_PAUSE_MS, type LedgerLimits, PURGE_RETRY_MS } from "./limits.ts";
 import type { LockStore } from "./lock-store.ts";
+import { checkOptionNames, type Names } from "./options.ts";
 import type { Appended } from "./placement.ts";
 import { buildReceipt, buildTlogProof } from "./prove.ts";
 import { CHECKPOINT_PATH, type Published, publishLedger } from "./publish.ts";
@@ -50,7 +51,7 @@ import { type LedgerStats, readStats } from "./stats.ts";
 import { type LedgerStatus, readStatus } from "./status.ts";
 import type { LedgerStorage, StorageCapabilities } from "./storage.ts";
 import { type LedgerEntry, readStored } from "./stored-event.ts";
-import { type VerifyLedgerOptions, verifyLedger } from "./verify-ledger.ts";
+import { VERIFY_NAMES, type VerifyLedgerOptions, verifyLedger } from "./verify-ledger.ts";
 import type { Witness } from "./witness.ts";
 import { Witnessing } from "./witnessing.ts";
 
@@ -60,6 +61,23 @@ const findingChannel = channel("tallystick:finding");
 export type Level = "durable" | "checkpointed" | "witnessed" | "anchored";
 
 const LEVELS: readonly Level[] = ["durable", "checkpointed", "witnessed", "anchored"];
+
+const SETTLED_OPTIONS: Names<{ signal?: AbortSignal }> = { signal: true };
+const CHECKPOINT_OPTIONS: Names<{ until?: Level }> = { until: true };
+const PUBLISH_OPTIONS: Names<{ until?: Level; bodies?: true }> = { ...CHECKPOINT_OPTIONS, bodies: true };
+const INCLUSION_OPTIONS: Names<Omit<ProveOptions, "disclose">> = { until: true, signal: true };
+const PROVE_OPTIONS: Names<ProveOptions> = { ...INCLUSION_OPTIONS, disclose: true };
+const FOLLOW_OPTIONS: Names<{ after?: number; filter?: QueryFilter; signal?: AbortSignal }> = {
+  after: true,
+  filter: true,
+  signal: true,
+};
+const VERIFY_OPTIONS: Names<Omit<VerifyLedgerOptions, "runRange">> = {
+  ...VERIFY_NAMES,
+  pin: true,
+  lastSeen: true,
+  lockNote: true,
+};
 
 export interface ProveOptions {
   /** How far the entry must have come before the proof is made. Default and least: `checkpointed`. */
@@ -331,6 +349,7 @@ export class LedgerEngine {
   /** Resolves when entry `index` has reached `level`. Errors: `level-not-reached`, and those of the lock store and signer. */
   async settled(index: number, level: Level, options: { readonly signal?: AbortSignal } = {}): Promise<void> {
     this.requireOpen();
+    checkOptionNames("settled", options, SETTLED_OPTIONS);
     options.signal?.throwIfAborted();
     checkLeafIndex(index);
     checkLevel(level);
@@ -354,6 +373,7 @@ export class LedgerEngine {
   /** The signed note of a checkpoint that covers every entry so far. Errors: `key-lost`, `lock-store-*`, `signer-unavailable`, `forked`. */
   async checkpoint(options: { readonly until?: Level } = {}): Promise<string> {
     this.requireOpen();
+    checkOptionNames("checkpoint", options, CHECKPOINT_OPTIONS);
     if (options.until !== undefined) checkLevel(options.until);
     await this.refresh();
     // A ledger at rest ends with the events of its last anchors, which are never anchored for themselves.
@@ -373,6 +393,7 @@ export class LedgerEngine {
 
   /** Receipt of entry `index`: one self-contained JSON text that verifies offline under a pinned policy. */
   async prove(index: number, options: ProveOptions = {}): Promise<string> {
+    checkOptionNames("prove", options, PROVE_OPTIONS);
     const checkpoint = await this.coveringCheckpoint(index, options);
     return buildReceipt(index, {
       ...this.proofParts(),
@@ -384,6 +405,7 @@ export class LedgerEngine {
 
   /** The inclusion proof alone as C2SP `.tlog-proof` text: for other tools, and for entries whose body was erased. */
   async proveInclusion(index: number, options: Omit<ProveOptions, "disclose"> = {}): Promise<string> {
+    checkOptionNames("proveInclusion", options, INCLUSION_OPTIONS);
     const checkpoint = await this.coveringCheckpoint(index, options);
     return buildTlogProof(index, { ...this.proofParts(), checkpoint, memo: this.subtreeMemo });
   }
@@ -429,6 +451,7 @@ export class LedgerEngine {
   async *follow(
     options: { readonly after?: number; readonly filter?: QueryFilter; readonly signal?: AbortSignal } = {},
   ): AsyncGenerator<LedgerEntry> {
+    checkOptionNames("follow", options, FOLLOW_OPTIONS);
     const { after } = options;
     if (after !== undefined && !(Number.isSafeInteger(after) && after >= -1))
       throw new RangeError(`follow: expected the index of an entry, or -1, as after, got ${after}`);
@@ -454,6 +477,7 @@ export class LedgerEngine {
   /** Verifies everything from the stored bytes. Uses the policy that this machine keeps unless another is given. */
   async verify(options: Partial<Omit<VerifyLedgerOptions, "runRange">> = {}): Promise<VerifyReport> {
     this.requireOpen();
+    checkOptionNames("verify", options, VERIFY_OPTIONS);
     const { storage, readerState, verifyRanges, limits } = this.parts;
     if (this.problem === null) await this.signIfPossible();
     const policy =
@@ -492,20 +516,7 @@ export class LedgerEngine {
   /** Erases bodies or single fields; the entries, their hashes and every proof stay. Errors: `not-erasable`, `held`. */
   async erase(targets: number | EraseTarget | readonly EraseTarget[], options: EraseOptions): Promise<Erased> {
     this.requireWritable();
-    const list =
-      typeof targets === "number"
-        ? [{ index: targets }]
-        : Array.isArray(targets)
-          ? (targets as readonly EraseTarget[])
-          : [targets as EraseTarget];
-    if (list.length === 0 || list.length > 10_000)
-      throw new RangeError(`erase: expected 1 to 10,000 entries, got ${list.length}`);
-    if (typeof options?.reason !== "string" || options.reason === "") throw new TypeError("erase: expected a reason");
-    const sorted = [...list].sort((a, b) => a.index - b.index);
-    for (const [i, { index }] of sorted.entries()) {
-      if (!Number.isSafeInteger(index) || index < 0 || index === sorted[i - 1]?.index)
-        throw new RangeError(`erase: expected distinct leaf indexes, got ${index}`);
-    }
+    const sorted = eraseTargets(targets, options);
     const reads = { ids: [], idDigests: [], indexes: sorted.map((target) => target.index) };
     const placed = await this.sequencer.exclusive(reads, (view, edge) => {
       const context = { state: this.ledgerState, genesisLeaf: this.genesisLeaf, random: this.parts.random };
@@ -605,14 +616,16 @@ export class LedgerEngine {
     archive: Archive,
     options: { readonly until?: Level; readonly bodies?: true | undefined } = {},
   ): Promise<Published> {
-    const note = await this.checkpoint(options);
+    checkOptionNames("publish", options, PUBLISH_OPTIONS);
+    const { until, bodies } = options;
+    const note = await this.checkpoint(until === undefined ? {} : { until });
     const cosigned = this.witnessing?.latest;
     const witnessed = cosigned != null && headOf(cosigned.note).size === headOf(note).size ? cosigned.note : note;
     return publishLedger({
       ...this.proofParts(),
       archive,
       note: witnessed,
-      bodies: options.bodies,
+      bodies,
       pause: this.letAppend,
     });
   }

@@ -28,6 +28,7 @@ import { type CheckedCheckpoint, CheckpointTrust } from "./checkpoint-trust.ts";
 import { parseControlEntry } from "./control-log.ts";
 import { type BitcoinHeaderSource, PROOF_HEADERS_MAX, readHeaders } from "./header-source.ts";
 import { DEFAULT_LIMITS } from "./limits.ts";
+import type { Names } from "./options.ts";
 import type { ErasedId, RawEntry, SideTables, StorageSnapshot } from "./storage.ts";
 import { type RangeAnswer, type RangeTask, taskBounds, verifyRange } from "./verify-range.ts";
 import { buildReport, type Evidence } from "./verify-report.ts";
@@ -65,6 +66,22 @@ export interface VerifyLedgerOptions {
     | { readonly parallel: number; run(task: RangeTask): Promise<RangeAnswer>; close(): Promise<void> }
     | undefined;
 }
+
+/** The names of all of them, but of what the reader's own machine adds. */
+export const VERIFY_NAMES: Names<Omit<VerifyLedgerOptions, "pin" | "lastSeen" | "lockNote" | "runRange">> = {
+  policy: true,
+  allowSelfAsserted: true,
+  expect: true,
+  first: true,
+  last: true,
+  since: true,
+  tsaRoots: true,
+  bitcoin: true,
+  requireAnchor: true,
+  findingsMax: true,
+  signal: true,
+  onProgress: true,
+};
 
 /**
  * Verifies a ledger from its stored bytes in constant memory and answers with six verdicts and every finding. It writes
