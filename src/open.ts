@@ -35,6 +35,7 @@ import { genesisBatch, genesisLeafOf, randomHex, vkeyOf } from "./ledger/genesis
 import { LedgerEngine, type LedgerParts } from "./ledger/ledger.ts";
 import { DEFAULT_LIMITS, type LedgerLimits } from "./ledger/limits.ts";
 import type { LockStore } from "./ledger/lock-store.ts";
+import { checkOptionNames, type Names } from "./ledger/options.ts";
 import { type Random, systemRandom } from "./ledger/random.ts";
 import { recoverLedger } from "./ledger/recover.ts";
 import { reindexLedger } from "./ledger/reindex.ts";
@@ -147,6 +148,7 @@ export const Ledger: LedgerFactory = {
   async memory(options = {}) {
     const { openMemoryStorage } = await import("./storage/memory.ts");
     const { memoryLockStore } = await import("./storage/lock-store/memory.ts");
+    checkOptionNames("Ledger.memory", options, MEMORY_OPTIONS);
     checkRules(options);
     checkLimits(options.limits ?? {});
     const random = options.seed === undefined ? systemRandom : seededRandom(options.seed);
@@ -188,27 +190,43 @@ export const Ledger: LedgerFactory = {
 
 const SEEDED_START_MS = Date.UTC(2026, 0, 1);
 
-const OPTION_NAMES: readonly (keyof OpenOptions)[] = [
-  ...(["create", "readOnly", "origin", "scheme", "commitmentHash", "rules", "signer", "state", "lockStore"] as const),
-  ...([
-    "driver",
-    "allowNetworkFileSystem",
-    "witnesses",
-    "anchors",
-    "published",
-    "clock",
-    "random",
-    "limits",
-    "notify",
-    "signal",
-  ] as const),
-];
+const OPTIONS: Names<OpenOptions> = {
+  create: true,
+  readOnly: true,
+  origin: true,
+  scheme: true,
+  commitmentHash: true,
+  rules: true,
+  signer: true,
+  state: true,
+  lockStore: true,
+  driver: true,
+  allowNetworkFileSystem: true,
+  witnesses: true,
+  anchors: true,
+  published: true,
+  clock: true,
+  random: true,
+  limits: true,
+  notify: true,
+  signal: true,
+};
+
+const MEMORY_OPTIONS: Names<MemoryOptions> = {
+  origin: true,
+  scheme: true,
+  commitmentHash: true,
+  rules: true,
+  limits: true,
+  clock: true,
+  anchors: true,
+  witnesses: true,
+  seed: true,
+  signer: true,
+};
 
 function checkOptions(options: OpenOptions): void {
-  for (const name of Object.keys(options)) {
-    if (!(OPTION_NAMES as readonly string[]).includes(name))
-      throw new TypeError(`Ledger.open: unknown option ${JSON.stringify(name)}; known are ${OPTION_NAMES.join(", ")}`);
-  }
+  checkOptionNames("Ledger.open", options, OPTIONS);
   const { create, scheme, limits = {} } = options;
   if (create !== undefined && create !== "if-missing" && create !== "never")
     throw new TypeError(`Ledger.open: expected create to be if-missing or never, got ${JSON.stringify(create)}`);

@@ -35,7 +35,8 @@ const OPTIONS: Names<VerifyOptions> = { ...VERIFY_NAMES, remember: true, state: 
 
 /**
  * Verifies whatever an auditor may hold: a ledger, a receipt, an export, a checkpoint or an evidence package, told apart by content, or a ledger that was published in
- * a folder or behind a URL. Creates and changes nothing (but the state directory, with `remember`). Errors: `not-found`,
+ * a folder or behind a URL. Creates and changes nothing but the state
+ * directory, which keeps when a ledger was verified, with what result, and with `remember` its checkpoint. Errors: `not-found`,
  * `ledger-replaced` (nothing, or another ledger, where this machine knows one), `unrecognised-file`, `not-a-ledger`, `newer-format`, `malformed-policy`, `malformed-config` for an `expect` or `since` that is no checkpoint, `storage-*`.
  */
 export async function verify(file: string | URL, options: VerifyOptions = {}): Promise<VerifyReport> {

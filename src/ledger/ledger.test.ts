@@ -806,3 +806,10 @@ describe("what a caller gets wrong", () => {
     expect((await test.ledger.query({ from: "2024-02-29" }).page({})).entries).toHaveLength(1);
   });
 });
+
+it("speaks of a single entry in the singular", async () => {
+  const ledger = await Ledger.memory();
+  const { verdicts } = await ledger.verify();
+  await ledger.close();
+  expect(verdicts.integrity.basis).toBe("every stored byte of 1 entry was hashed again and is what was committed");
+});

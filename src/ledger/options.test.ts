@@ -35,6 +35,13 @@ describe("an option that is misspelt, or in the wrong place", () => {
     await expect(verify("nowhere.db", misspelt({ polcy: "" }))).rejects.toThrow('verify: unknown option "polcy"');
   });
 
+  it("makes no other ledger than the one that was meant", async () => {
+    await expect(Ledger.memory(misspelt({ sed: "s" }))).rejects.toThrow('Ledger.memory: unknown option "sed"');
+    await expect(Ledger.open("nowhere.db", misspelt({ readonly: true }))).rejects.toThrow(
+      'Ledger.open: unknown option "readonly"',
+    );
+  });
+
   it("is refused where somebody waits", async () => {
     await expect(ledger.settled(1, "durable", misspelt({ signl: 1 }))).rejects.toThrow(TypeError);
     await expect(ledger.checkpoint(misspelt({ untill: "witnessed" }))).rejects.toThrow(TypeError);

@@ -97,7 +97,7 @@ function verdict(status: Verdict["status"], basis: string, unchecked: readonly s
 
 function rangeText({ range, size, since }: Evidence): string {
   if (range !== null) return `entries ${range[0]} to ${range[1]}`;
-  return since === null ? `${size} entries` : `entries ${since} to ${size - 1}, and the trusted root of those before`;
+  return since === null ? counted(size) : `entries ${since} to ${size - 1}, and the trusted root of those before`;
 }
 
 function leftOut(evidence: Evidence): string[] {
