@@ -2,9 +2,11 @@ import { existsSync, mkdirSync, realpathSync, statSync, writeFileSync } from "no
 import { userInfo } from "node:os";
 import { basename, dirname, join, resolve } from "node:path";
 import { BulkThread } from "./bulk-thread.ts";
+import { assertOrigin, parseCheckpoint } from "./core/checkpoint.ts";
 import { formatContradiction, parseContradiction } from "./core/contradiction.ts";
 import { bytesEqual } from "./core/encoding.ts";
 import {
+  ConflictError,
   isTallystickError,
   PolicyError,
   type TallystickError,
@@ -14,7 +16,7 @@ import {
 import { HASH_BYTES, type HashName, isHashName, sha256Hex } from "./core/hash.ts";
 import { isInForce } from "./core/ledger-state.ts";
 import { EVENT_BYTES_MAX } from "./core/limits.ts";
-import { formatVerifierKey, parseVerifierKey } from "./core/note.ts";
+import { formatVerifierKey, parseNote, parseVerifierKey } from "./core/note.ts";
 import { formatPolicy, parsePolicy } from "./core/policy.ts";
 import { heldSigners } from "./keys/held-signers.ts";
 import {
@@ -237,7 +239,12 @@ function checkOptions(options: OpenOptions): void {
 }
 
 /** What a new ledger would be made with, in words of the caller's; a rule with a typing error must not be taken for none. */
-function checkRules({ commitmentHash, rules = {} }: Pick<OpenOptions, "commitmentHash" | "rules">): void {
+function checkRules({
+  origin,
+  commitmentHash,
+  rules = {},
+}: Pick<OpenOptions, "origin" | "commitmentHash" | "rules">): void {
+  if (origin !== undefined) assertOrigin(origin);
   if (commitmentHash !== undefined && !isHashName(commitmentHash))
     throw new TypeError(
       `Ledger.open: expected commitmentHash to be one of ${Object.keys(HASH_BYTES).join(", ")}, got ${JSON.stringify(commitmentHash)}`,
@@ -273,7 +280,7 @@ async function openFile(path: string, options: OpenOptions): Promise<LedgerEngin
   const mayCreate = !readOnly && options.create !== "never";
   const recalled = state.recallPath(path);
   const bytes = statSync(path, { throwIfNoEntry: false })?.size ?? 0;
-  if (recalled !== undefined && bytes === 0) throw wiped(path, recalled, bytes);
+  if (recalled !== undefined && bytes === 0) throw wiped(path, recalled, existsSync(path) ? "is empty" : "is gone");
   const { openSqliteStorage } = await import("./storage/sqlite.ts");
   const { loadSqliteDriver } = await import("./storage/sqlite-driver.ts");
   const { realPath } = await import("./storage/sqlite-files.ts");
@@ -291,6 +298,9 @@ async function openFile(path: string, options: OpenOptions): Promise<LedgerEngin
     ...(bulk === undefined ? {} : { logMover: bulk }),
     ...(options.clock === undefined ? {} : { clock: options.clock }),
     ...(options.allowNetworkFileSystem === undefined ? {} : { allowNetworkFileSystem: options.allowNetworkFileSystem }),
+  }).catch((error: unknown) => {
+    const isOther = isTallystickError(error) && (error.code === "not-a-ledger" || error.code === "foreign-database");
+    throw isOther && recalled !== undefined ? wiped(path, recalled, "holds something else", error) : error;
   });
   const { sqliteLockStore } = await import("./storage/lock-store/sqlite.ts");
   const lockStore = options.lockStore ?? sqliteLockStore({ path: state.lockStorePath, driver });
@@ -358,7 +368,11 @@ async function createFile(path: string, options: OpenOptions, state: State, part
   const origin = options.origin ?? `tallystick.local/${file}/${randomHex(random, 8)}`;
   const given = givenSigners(options);
   // The key of an attempt that did not get as far as the ledger is taken up with its record in the lock store.
-  const unfinished = given === null && (await parts.lockStore.fetch(origin))?.note === null;
+  const record = await parts.lockStore.fetch(origin);
+  // Unless another process has just made the ledger here, and signed it.
+  if (record !== undefined && record.note !== null && (await parts.storage.head()).size === 0)
+    throw taken(origin, record);
+  const unfinished = given === null && record?.note === null;
   const kept = unfinished ? state.readKey(origin) : undefined;
   // Before the file is made, which would be left behind.
   state.prepare();
@@ -382,6 +396,16 @@ async function createFile(path: string, options: OpenOptions, state: State, part
     options.notify ??
     ((message: string) => process.emitWarning(message, { type: "TallystickCreated", code: "TALLYSTICK_CREATED" }));
   notify(`created the ledger ${path} with ${key}; lock store and policy are in ${state.dir}`);
+}
+
+/** An origin is the name of one history for ever. */
+function taken(origin: string, { note }: { readonly note: string | null }): ConflictError {
+  const size = note === null ? 0 : parseCheckpoint(parseNote(note).text).size;
+  return new ConflictError(
+    "already-exists",
+    `this machine holds a signed checkpoint of ${entries(size)} of a ledger named ${origin}, and a name is never used twice: restore that ledger, or choose another origin`,
+    { details: { origin, size } },
+  );
 }
 
 interface CreateOptions extends Pick<OpenOptions, "scheme" | "commitmentHash" | "rules"> {
@@ -545,13 +569,13 @@ function explain(
 function wiped(
   path: string,
   recalled: { readonly origin: string; readonly size: number },
-  bytes: number,
+  what: string,
+  cause?: Error,
 ): VerificationError {
-  const what = existsSync(path) ? (bytes === 0 ? "is empty" : "changed") : "is gone";
   return new VerificationError(
     "ledger-replaced",
     `${path} ${what}, but this machine knows a ledger of at least ${entries(recalled.size)} there (${recalled.origin}). Restore it; or, to begin anew at this path, run \`tallystick forget ${path}\``,
-    { details: { path, origin: recalled.origin, size: recalled.size } },
+    { details: { path, origin: recalled.origin, size: recalled.size }, ...(cause === undefined ? {} : { cause }) },
   );
 }
 

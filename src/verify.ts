@@ -50,11 +50,25 @@ export async function verify(file: string | URL, options: VerifyOptions = {}): P
   try {
     return await verifyDatabase(path, options, state);
   } catch (error) {
-    if (!isTallystickError(error) || (error.code !== "not-a-ledger" && error.code !== "driver-missing")) throw error;
+    if (!isTallystickError(error)) throw error;
+    if (NO_LEDGER.has(error.code)) refuseInPlaceOf(path, state, error);
+    if (error.code !== "not-a-ledger" && error.code !== "driver-missing") throw error;
     const report = await verifyFile(path, options);
     if (report === null) throw error;
     return report;
   }
+}
+
+/** What stands at the path is no ledger at all. */
+const NO_LEDGER: ReadonlySet<string> = new Set(["not-a-ledger", "foreign-database"]);
+
+/**
+ * Where this machine knows a ledger, nothing else passes for it: neither what says nothing, nor an older export of that very
+ * ledger, which by itself is genuine.
+ */
+function refuseInPlaceOf(path: string, state: State | null, cause: Error): void {
+  const recalled = state?.recallPath(path);
+  if (recalled !== undefined) throw replacedBy("something else is there", { path, recalled, cause });
 }
 
 /** Something must be there. Where this machine knows a ledger, nothing is worse than "not found". */
@@ -67,11 +81,25 @@ async function isFolder(path: string, state: State | null): Promise<boolean> {
   if (recalled === undefined) {
     throw new UnavailableError("not-found", `nothing to verify at ${path}: ${what}`, { details: { path } });
   }
-  const { origin, size } = recalled;
-  throw new VerificationError(
+  throw replacedBy(what, { path, recalled });
+}
+
+function replacedBy(
+  what: string,
+  {
+    path,
+    recalled: { origin, size },
+    cause,
+  }: {
+    readonly path: string;
+    readonly recalled: { readonly origin: string; readonly size: number };
+    readonly cause?: Error;
+  },
+): VerificationError {
+  return new VerificationError(
     "ledger-replaced",
     `${path}: ${what}, but this machine knows a ledger of at least ${size} ${size === 1 ? "entry" : "entries"} there (${origin})`,
-    { details: { path, origin, size } },
+    { details: { path, origin, size }, ...(cause === undefined ? {} : { cause }) },
   );
 }
 

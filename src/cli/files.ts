@@ -70,6 +70,7 @@ export async function writeDocument(
   try {
     if (options.exclusive === true) {
       const path = resolve(file);
+      await refuseCompanion(path, file);
       const handle = await open(path, "wx", options.mode);
       await writeAll(handle, pieces).catch((error) => discard(path, error));
       return;
@@ -96,10 +97,11 @@ async function discard(path: string, error: unknown): Promise<never> {
 
 /**
  * Where a document may be written: a file (through links; it may be missing), or a device or pipe, which is written to and never
- * replaced. A ledger or a private key is not overwritten by a slip: `already-exists`.
+ * replaced. A ledger, what belongs to it, or a private key is not overwritten by a slip: `already-exists`.
  */
 export async function replaceable(file: string): Promise<{ readonly path: string; readonly kind: "file" | "device" }> {
   const path = await realpath(file).catch(() => resolve(file));
+  await refuseCompanion(path, file);
   const found = await stat(path).catch(() => null);
   if (found === null || found.isDirectory()) return { path, kind: "file" };
   if (!found.isFile()) return { path, kind: "device" };
@@ -108,6 +110,13 @@ export async function replaceable(file: string): Promise<{ readonly path: string
   if (treasure !== undefined)
     throw new ConflictError("already-exists", `${file}: ${treasure.what} is there, which is never replaced`);
   return { path, kind: "file" };
+}
+
+/** What SQLite keeps beside a database is part of it: other bytes in its place lose what was acknowledged. */
+async function refuseCompanion(path: string, file: string): Promise<void> {
+  const database = path.replace(/-(?:wal|shm|journal)$/, "");
+  if (database !== path && (await startOf(database)).startsWith(SQLITE_MARK))
+    throw new ConflictError("already-exists", `${file}: belongs to the database beside it, and is never written to`);
 }
 
 /** The first bytes of a file, one character each; nothing of one that cannot be read. */
@@ -122,8 +131,10 @@ async function startOf(path: string): Promise<string> {
   }
 }
 
+const SQLITE_MARK = "SQLite format 3\0";
+
 const TREASURES = [
-  { mark: "SQLite format 3\0", what: "a database" },
+  { mark: SQLITE_MARK, what: "a database" },
   { mark: " PRIVATE KEY-----", what: "a private key" },
 ] as const;
 

@@ -16,7 +16,7 @@ import { formatPolicy } from "../../src/core/policy.ts";
 import { heldSigners } from "../../src/keys/held-signers.ts";
 import { exportPem, generateLogKey, logSignerFromPem } from "../../src/keys/index.ts";
 import { vkeyOf } from "../../src/ledger/genesis.ts";
-import { type OpenOptions, recover } from "../../src/open.ts";
+import { Ledger, type OpenOptions, recover } from "../../src/open.ts";
 import { sqliteLockStore } from "../../src/storage/lock-store/sqlite.ts";
 import { verify } from "../../src/verify.ts";
 import { DIST, isBuilt, NOT_BUILT } from "./child.ts";
@@ -419,6 +419,28 @@ describe("the whole state directory gone", () => {
   });
 });
 
+describe("an origin that cannot be", () => {
+  it.each(["has space", "a+b", "", "tallystick/x", "cosignature/x"])(
+    "%j is refused, and nothing is made",
+    async (origin) => {
+      const place = newPlace();
+      await expect(openAt(place, { origin })).rejects.toMatchObject({ code: "malformed-origin" });
+      await expect(Ledger.memory({ origin })).rejects.toMatchObject({ code: "malformed-origin" });
+      expect(filesIn(place.folder)).toEqual([]);
+    },
+  );
+
+  it("one that is taken is refused with a way out, and no file is made", async () => {
+    const { place } = await firstUse(1, { origin: "example.com/audit" });
+    const second = { ...place, path: join(place.folder, "second.db") };
+    await expect(openAt(second, { origin: "example.com/audit" })).rejects.toMatchObject({
+      code: "already-exists",
+      message: expect.stringContaining("choose another origin"),
+    });
+    expect(existsSync(second.path)).toBe(false);
+  });
+});
+
 describe("another file where the ledger was", () => {
   it("gone or emptied: refused, explained, and not made anew", async () => {
     for (const empty of [false, true]) {
@@ -437,6 +459,32 @@ describe("another file where the ledger was", () => {
       expect(stateOf(place).forgetPath(place.path)).toBe(true);
       expect(await problemAt(place)).toBeNull();
     }
+  });
+
+  it("something else: refused and explained, also an older export of that very ledger, which by itself verifies", async () => {
+    const { place, policy } = await firstUse();
+    const ledger = await openAt(place);
+    const lines: string[] = [];
+    for await (const line of ledger.export()) lines.push(line);
+    const receipt = await ledger.prove(1);
+    await ledger.append(EVENT);
+    await ledger.close();
+    const foreign = join(place.folder, "foreign.db");
+    const database = new driver(foreign, { readonly: false, fileMustExist: false, timeout: 0 });
+    database.exec("CREATE TABLE users(id)");
+    database.close();
+    for (const bytes of [lines.join(""), receipt, "no ledger", readFileSync(foreign)]) {
+      writeFileSync(place.path, bytes);
+      const refusal = { code: "ledger-replaced", details: { size: 5 } };
+      await expect(verify(place.path, { state: place.state, driver, policy })).rejects.toMatchObject(refusal);
+      for (const options of [{}, { readOnly: true }])
+        await expect(openAt(place, options)).rejects.toMatchObject(refusal);
+      expect(readFileSync(place.path).equals(Buffer.from(bytes))).toBe(true);
+    }
+    // Elsewhere, or once it is given up deliberately, it is what it is.
+    writeFileSync(place.path, lines.join(""));
+    stateOf(place).forgetPath(place.path);
+    expect((await verify(place.path, { state: place.state, driver, policy })).ok).toBe(true);
   });
 
   it("another ledger: refused until it is accepted deliberately", async () => {
