@@ -31,11 +31,19 @@ export function filterOf(options: FilterOptions): QueryFilter {
     const value = options[name];
     if (value !== undefined) filter[name] = value;
   }
-  if (options.where !== undefined && options.where.length > 0)
-    filter.where = Object.fromEntries(options.where.map(equation));
+  if (options.where !== undefined && options.where.length > 0) filter.where = equations(options.where);
   if (options.desc === true) filter.order = "descending";
   // The members come from the table above, with the types that the options have.
   return filter as QueryFilter;
+}
+
+/** A value for each path. One path with two values would match nothing, and must not match by one of them alone. */
+function equations(texts: readonly string[]): Record<string, JsonValue> {
+  const pairs = texts.map(equation);
+  const paths = pairs.map(([path]) => path);
+  const twice = paths.find((path, i) => paths.indexOf(path) !== i);
+  if (twice !== undefined) throw new UsageError(`expected --where to name each path once, got ${twice} twice`);
+  return Object.fromEntries(pairs);
 }
 
 /** `payload.amount=12`, `payload.method=passkey`: the value is JSON, else the text as it is. */

@@ -567,6 +567,8 @@ describe("query", () => {
     expect(indexes).toEqual([2, 3]);
     expect(() => test.ledger.query({ from: "yesterday" })).toThrow(TypeError);
     expect(() => test.ledger.query({ colour: "red" } as never)).toThrow(/unknown filter/);
+    for (const action of ["", "user*", "*", "user.*.x", ".*", "user..*"])
+      expect(() => test.ledger.query({ action })).toThrow(/expected action to be an action, or a prefix/);
     const { cursor } = await test.ledger.query({ actor: "alice" }).page({ limit: 1 });
     await expect(test.ledger.query({ actor: "bob" }).page({ cursor })).rejects.toMatchObject({
       code: "malformed-cursor",

@@ -3,7 +3,7 @@ import { decodeBase64, decodeUtf8, encodeBase64, encodeUtf8 } from "../core/enco
 import { parseEntry } from "../core/entry.ts";
 import { pathLeadsTo } from "../core/entry-filter.ts";
 import { MalformedError } from "../core/errors.ts";
-import { searchTerms } from "../core/event.ts";
+import { isAction, searchTerms } from "../core/event.ts";
 import { sha256Hex } from "../core/hash.ts";
 import type { LedgerState } from "../core/ledger-state.ts";
 import { isRealDate } from "../core/time-layout.ts";
@@ -142,6 +142,11 @@ export function checkFilter(filter: QueryFilter): void {
     if (value !== undefined && typeof value !== "string")
       throw new TypeError(`query: expected ${name} to be a string, got ${typeof value}`);
   }
+  // Anything else matches nothing, and a typing error would look like an answer.
+  if (filter.action !== undefined && !isAction(filter.action.replace(/\.\*$/, "")))
+    throw new TypeError(
+      `query: expected action to be an action, or a prefix of whole segments such as user.*, got ${JSON.stringify(filter.action)}`,
+    );
   for (const name of ["first", "last"] as const) {
     const value = filter[name];
     if (value !== undefined && (!Number.isSafeInteger(value) || value < 0))
