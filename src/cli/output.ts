@@ -53,7 +53,7 @@ export function createOutput({ json, quiet }: OutputOptions): Output {
   const { stdout, stderr, env } = process;
   const remarks = styleOf(wantsColor(stderr, env));
   const colored = !json && wantsColor(stdout, env);
-  const columns = Math.min(COLUMNS_MAX, Math.max(COLUMNS_MIN, stdout.columns ?? COLUMNS_DEFAULT));
+  const columns = Math.min(COLUMNS_MAX, Math.max(COLUMNS_MIN, stdout.columns || COLUMNS_DEFAULT));
   let pending = "";
   let isScheduled = false;
   let isClosed = false;
@@ -102,7 +102,7 @@ export function createOutput({ json, quiet }: OutputOptions): Output {
     drawn?.end();
     // A remark follows the result it is about.
     void flush();
-    const width = stderr.isTTY ? Math.min(COLUMNS_MAX, stderr.columns ?? COLUMNS_DEFAULT) : Number.POSITIVE_INFINITY;
+    const width = stderr.isTTY ? Math.min(COLUMNS_MAX, stderr.columns || COLUMNS_DEFAULT) : Number.POSITIVE_INFINITY;
     const [first = "", ...rest] = wrap(safeText(text), width - head.length - 2);
     const label = head === "" ? "" : `${LABELS[head]?.(remarks) ?? head} `;
     stderr.write(`${label}${[first, ...rest.map((line) => `  ${line}`)].join("\n")}\n`);

@@ -268,6 +268,8 @@ describe("terminals", () => {
     expect(onTerminal(list, { TERM: "dumb" })).not.toContain("\u001b");
     expect(onTerminal(`${list} --json`)).not.toContain("\u001b");
     expect(onTerminal(list, { FORCE_COLOR: "0" })).not.toContain("\u001b");
+    // A terminal that does not know its width is as wide as none.
+    expect(onTerminal(`stty cols 0; ${list} --actor nobody`)).toContain("no entry matches, of");
     const lines = `(for i in $(seq 40); do echo '{"action":"x.y"}'; sleep 0.02; done)`;
     expect(onTerminal(`${lines} | tallystick append a.db --jsonl -`)).toContain("appending");
     expect(onTerminal(`${lines} | tallystick append a.db --jsonl - --quiet`)).not.toContain("appending");
