@@ -207,6 +207,19 @@ describe("row 23: two sequencers", () => {
     await ledger.close();
     expect(existsSync(stateOf(elsewhere).lockStorePath)).toBe(false);
   });
+
+  it("nor with a lock store that holds the latest checkpoint under another id than genesis names", async () => {
+    const place = copyPlace(world.place);
+    const elsewhere = { ...place, state: `${place.folder}/elsewhere` };
+    const other = sqliteLockStore({ path: stateOf(elsewhere).lockStorePath, driver });
+    const record = { origin: ORIGIN, lockStoreId: "f".repeat(32), note: await lockNoteOf(place) };
+    expect(await other.restore(record)).toBe("restored");
+    await other.close();
+    const ledger = await openAt(elsewhere, { signer: LOG_KEY });
+    expect(ledger.appendProblem?.code).toBe("lock-store-lost");
+    expect(await codeOf(ledger.append(login(1)))).toBe("lock-store-lost");
+    await ledger.close();
+  });
 });
 
 describe("row 27: submissions that come again", () => {
