@@ -64,7 +64,20 @@ describe("verifyExport", () => {
       expect(report.summary).toContain(` the filter and ${none} do`);
       expect(report.summary).toContain(open === 0 ? ": the selection is complete" : `of ${open} nobody can say`);
     }
+    // A reader has to see that the selection is the one that was asked for.
+    const asked = /"filter":(\{.*?\}),"first"/.exec(vector.export.split("\n")[0] ?? "")?.[1];
+    if (asked !== undefined && report.verdicts.completeness.basis.includes("asks for are shown"))
+      expect(report.verdicts.completeness.basis).toContain(asked.slice(0, 400));
     expect(JSON.parse(JSON.stringify(report))).toEqual(report);
+  });
+
+  it("says what a filtered selection was made by", async () => {
+    const vector = vectors.cases.find((one) => one.export.includes('"kind":"filter"') && one.exit === 3)!;
+    const { basis } = (await verifyExport(linesOf(vector.export), pinning(vector))).verdicts.completeness;
+    const [, asked = "none"] = /"filter":(\{.*?\}),"first"/.exec(vector.export) ?? [];
+    expect(basis).toBe(
+      `members proved, completeness asserted: whoever made the selection chose them, for the filter ${asked}`,
+    );
   });
 
   it("verifies the examples of the specification", async () => {

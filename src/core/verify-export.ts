@@ -1,5 +1,6 @@
 import { strictText } from "#hash-platform";
 import type { AnchorExamination } from "./anchor-evidence.ts";
+import { canonicalize } from "./canonical-json.ts";
 import type { Checkpoint } from "./checkpoint.ts";
 import { headOfNote } from "./contradiction.ts";
 import { encodeHex } from "./encoding.ts";
@@ -348,13 +349,22 @@ function authenticityOf(examined: ExaminedHeader, tally: ExportTally): Verdict {
   return verdict("pass", `checkpoint of size ${header.head.size} signed by ${keys}, ${how}${signed}`, unchecked);
 }
 
+/** What a selection was made by, as its header has it: a reader compares it with what was asked. */
+function askedFor({ selection }: ExportHeader): string {
+  const text = selection.kind === "range" ? "{}" : canonicalize(selection.filter);
+  return text.length <= FILTER_UNITS_SHOWN ? text : `${text.slice(0, FILTER_UNITS_SHOWN)}…`;
+}
+
+/** Of a filter in a sentence: the header has it whole. */
+const FILTER_UNITS_SHOWN = 400;
+
 function completenessOf(header: ExportHeader, tally: ExportTally): Verdict {
   const { kind, first, last } = header.selection;
   const { open } = tally.membership;
   const isWhole = isWholeExport(header);
   const noCounters = "counters of sources, which say something about whole ledgers only";
   if (kind === "filter") {
-    const basis = "members proved, completeness asserted: whoever made the selection chose them";
+    const basis = `members proved, completeness asserted: whoever made the selection chose them, for the filter ${askedFor(header)}`;
     return verdict("notEstablished", basis, [noCounters]);
   }
   if (open > 0) {
@@ -367,7 +377,7 @@ function completenessOf(header: ExportHeader, tally: ExportTally): Verdict {
     return verdict("notEstablished", basis, [noCounters]);
   }
   if (kind === "complete") {
-    const basis = `every entry up to the checkpoint of size ${header.head.size} is here, and all that the filter asks for are shown`;
+    const basis = `every entry up to the checkpoint of size ${header.head.size} is here, and all that the filter asks for are shown: ${askedFor(header)}`;
     return verdict("pass", basis, [noCounters]);
   }
   return verdict("pass", `no gap from genesis to the checkpoint of size ${header.head.size}`);
