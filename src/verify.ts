@@ -16,7 +16,7 @@ import { openState, type State } from "./keys/index.ts";
 import { readHeaders } from "./ledger/header-source.ts";
 import type { LockStore } from "./ledger/lock-store.ts";
 import { checkOptionNames, type Names } from "./ledger/options.ts";
-import { VERIFY_NAMES, type VerifyLedgerOptions, verifyLedger } from "./ledger/verify-ledger.ts";
+import { isTelling, VERIFY_NAMES, type VerifyLedgerOptions, verifyLedger } from "./ledger/verify-ledger.ts";
 import { pathOf } from "./open.ts";
 import { isWebLocation, verifyPublishedAt } from "./published.ts";
 import type { SqliteDriver } from "./storage/sqlite-driver.ts";
@@ -237,7 +237,8 @@ async function verifyDatabase(path: string, options: VerifyOptions, state: State
         ...held,
         runRange: verifyPool(storage.capabilities.readLocation ?? path),
       });
-      if (state !== null && origin !== null && report.range === null) await recordVerification(state, origin, report);
+      if (state !== null && origin !== null && isTelling(report, options))
+        await recordVerification(state, origin, report);
       if (remember === true && state !== null && origin !== null && report.ok && report.pin !== "none") {
         // Of the checkpoints that this very view holds: a later one was not verified.
         const { checkpoints } = await snapshot.sideTables();

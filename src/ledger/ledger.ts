@@ -51,7 +51,7 @@ import { type LedgerStats, readStats } from "./stats.ts";
 import { type LedgerStatus, readStatus } from "./status.ts";
 import type { LedgerStorage, StorageCapabilities } from "./storage.ts";
 import { type LedgerEntry, readStored } from "./stored-event.ts";
-import { VERIFY_NAMES, type VerifyLedgerOptions, verifyLedger } from "./verify-ledger.ts";
+import { isTelling, VERIFY_NAMES, type VerifyLedgerOptions, verifyLedger } from "./verify-ledger.ts";
 import type { Witness } from "./witness.ts";
 import { Witnessing } from "./witnessing.ts";
 
@@ -501,7 +501,8 @@ export class LedgerEngine {
         verifyChannel.publish({ size, ok, conclusive, findings: report.findings.length });
       if (findingChannel.hasSubscribers)
         for (const { code, index } of report.findings) findingChannel.publish({ code, index });
-      await this.recordVerification({ size, root, ok, conclusive, findings: report.findings.length });
+      if (isTelling(report, options))
+        await this.recordVerification({ size, root, ok, conclusive, findings: report.findings.length });
       return report;
     } finally {
       await snapshot.close();

@@ -92,6 +92,11 @@ export async function verifyLedger(snapshot: StorageSnapshot, options: VerifyLed
   return new LedgerVerification(snapshot, options).run();
 }
 
+/** Whether a report is one to remember the ledger by: every entry was read, or something is wrong. */
+export function isTelling({ ok, range }: VerifyReport, { since }: Pick<VerifyLedgerOptions, "since">): boolean {
+  return !ok || (range === null && since === undefined);
+}
+
 class LedgerVerification {
   private readonly snapshot: StorageSnapshot;
   private readonly options: VerifyLedgerOptions;

@@ -80,7 +80,7 @@ export function buildReport(evidence: Evidence): VerifyReport {
     timeline: evidence.timeline,
     erased,
     needsReindex: DERIVED.some((code) => found.has(code)),
-    summary: summaryOf({ ...base, found, latest, purges: evidence.purges }),
+    summary: summaryOf({ ...base, found, latest, purges: evidence.purges, since: evidence.since }),
   };
 }
 
@@ -95,9 +95,15 @@ function verdict(status: Verdict["status"], basis: string, unchecked: readonly s
   return { status, basis, unchecked };
 }
 
+/** What was read. */
 function rangeText({ range, size, since }: Evidence): string {
   if (range !== null) return `entries ${range[0]} to ${range[1]}`;
-  return since === null ? counted(size) : `entries ${since} to ${size - 1}, and the trusted root of those before`;
+  return since === null ? counted(size) : `the entries from ${since} on`;
+}
+
+/** Where nothing was appended since the checkpoint that the reader trusts. */
+function nothingRead({ since, size, range }: Evidence): string | null {
+  return range === null && since === size ? `no entry is newer than the trusted checkpoint of size ${since}` : null;
 }
 
 function leftOut(evidence: Evidence): string[] {
@@ -116,16 +122,14 @@ function integrityOf(evidence: Evidence): Verdict {
   if (entries > 0)
     unchecked.push(`${entries} erased ${entries === 1 ? "body" : "bodies"}: only the commitment remains`);
   if (fields > 0) unchecked.push(`${fields} erased ${fields === 1 ? "field" : "fields"}: only the digest remains`);
-  return verdict(
-    "pass",
-    `every stored byte of ${rangeText(evidence)} was hashed again and is what was committed`,
-    unchecked,
-  );
+  const basis = `every stored byte of ${rangeText(evidence)} was hashed again and is what was committed`;
+  return verdict("pass", nothingRead(evidence) ?? basis, unchecked);
 }
 
 function orderOf(evidence: Evidence): Verdict {
   if (evidence.state === null) return verdict("notChecked", "without a genesis there is no first entry");
-  return verdict("pass", `indexes, links and times of ${rangeText(evidence)} follow one another`, leftOut(evidence));
+  const basis = `indexes, links and times of ${rangeText(evidence)} follow one another`;
+  return verdict("pass", nothingRead(evidence) ?? basis, leftOut(evidence));
 }
 
 function authenticityOf(evidence: Evidence): Verdict {
@@ -265,6 +269,7 @@ interface SummaryFacts {
   readonly found: FindingList;
   readonly latest: CheckedCheckpoint | null;
   readonly purges: readonly number[];
+  readonly since: number | null;
 }
 
 function summaryOf(facts: SummaryFacts): string {
@@ -278,8 +283,16 @@ function summaryOf(facts: SummaryFacts): string {
     return "consistent, but no checkpoint: nothing says whose ledger this is or how long it must be";
   if (facts.pin === "none")
     return "consistent with itself, but no key is pinned: anybody could have written it; give --policy";
-  if (facts.purges.length > 0) {
-    return `intact: ${counted(facts.size)}; erased bytes are still in the file, held back by a reader or a full disk`;
-  }
-  return `intact: ${counted(facts.size)}`;
+  const intact = intactText(facts);
+  if (facts.purges.length === 0) return intact;
+  return `${intact}; erased bytes are still in the file, held back by a reader or a full disk`;
+}
+
+/** Nobody may take what was not read again for what was. */
+function intactText({ size, since }: SummaryFacts): string {
+  if (since === null) return `intact: ${counted(size)}`;
+  const covered = `${counted(since)} that the trusted checkpoint covers ${since === 1 ? "was" : "were"} not read again`;
+  return since === size
+    ? `nothing is newer than the trusted checkpoint, and the ${covered}`
+    : `intact from entry ${since} on: ${counted(size - since)}; the ${covered}`;
 }

@@ -266,6 +266,9 @@ describe("resuming from a checkpoint that was verified before", () => {
     expect(report.verdicts.integrity.unchecked.join()).toContain(
       "entries before 20 are covered by the trusted checkpoint",
     );
+    expect(report.summary).toBe(
+      `intact from entry 20 on: ${AT.size - 20} entries; the 20 entries that the trusted checkpoint covers were not read again`,
+    );
     expect(report.root).toBe((await verifyAt(world.place.path, { policy })).report.root);
     const place = copyPlace(world.place);
     edit(place.path, [7, 25]);
@@ -275,7 +278,11 @@ describe("resuming from a checkpoint that was verified before", () => {
   });
 
   it("from a checkpoint of all there is: nothing is read again, and nothing is wrong", async () => {
-    expect(await verifyAt(world.place.path, { policy, since: world.held.last })).toMatchObject({ exit: 0, found: [] });
+    const { report, exit, found } = await verifyAt(world.place.path, { policy, since: world.held.last });
+    expect({ exit, found }).toEqual({ exit: 0, found: [] });
+    expect(report.summary).toContain("nothing is newer than the trusted checkpoint");
+    expect(report.summary).not.toContain("intact");
+    expect(report.verdicts.integrity.basis).toContain("no entry is newer");
   });
 
   it("from one that this ledger does not contain: everything is read, and the contradiction is a finding", async () => {
