@@ -123,6 +123,11 @@ async function verifyFile(path: string, options: VerifyOptions): Promise<VerifyR
     throw new MalformedError("unrecognised-file", `${path} ${what}`);
   }
   if (kind === null && beginning.startsWith("SQLite format 3")) return null;
+  if (kind === null && beginning.startsWith("c2sp.org/tlog-proof@"))
+    throw new MalformedError(
+      "unrecognised-file",
+      `${path} is a .tlog-proof: it proves the leaf hash of an entry that its reader must have from elsewhere; a receipt of the same entry holds that too, and can be verified`,
+    );
   if (kind === null)
     throw new MalformedError(
       "not-a-ledger",
@@ -221,6 +226,8 @@ async function verifyDatabase(path: string, options: VerifyOptions, state: State
   const known = recalled === undefined ? undefined : await heldOf(recalled.origin);
   const storage = await openSqliteStorage(path, { readOnly: true, driver }).catch(async (error: unknown) => {
     await lockStore?.close();
+    if (isTallystickError(error) && error.code === "storage-corrupt" && recalled !== undefined)
+      throw replacedBy("the file is cut off or damaged", { path, recalled, cause: error as Error });
     throw error;
   });
   try {

@@ -1191,7 +1191,8 @@ class Tamper(unittest.TestCase):
         try:
             report = run(data, self.policy)
         except v.Unreadable as error:
-            self.assertIn(error.code, ("unrecognised-file", "newer-format"), what)
+            self.assertIn(error.code, ("unrecognised-file", "newer-format", "not-found"), what)
+            self.assertEqual(error.code == "not-found", data == b"", what)
             return
         self.assertIn(report.exit_code, (1, 4), what)
         json.dumps(report.as_json())
@@ -2906,11 +2907,12 @@ class CommandLine(unittest.TestCase):
             self.assertEqual(self.call()[0], 2)
             self.assertEqual(self.call(export, "--nonsense")[0], 2)
             self.assertEqual(self.call(export, "--policy", policy, "--allow-self-asserted")[0], 2)
-            for data in (b"", b"\n", b"{}", b"\xff" * 100, b"{\"checkpoint\":1}", policy_text().encode()):
+            self.assertEqual(self.call(put("x", b""), "--policy", policy)[0], 3)
+            for data in (b"\n", b"{}", b"\xff" * 100, b"{\"checkpoint\":1}", policy_text().encode()):
                 self.assertEqual(self.call(put("x", data), "--policy", policy)[0], 5)
             code, out = self.call(put("n", ledger.receipt(1, format="tallystick/receipt/v2")), "--json")
             self.assertEqual((code, json.loads(out)["code"]), (5, "newer-format"))
-            self.assertEqual(self.call(os.path.join(folder, "missing"))[0], 5)
+            self.assertEqual(self.call(os.path.join(folder, "missing"))[0], 3)
             self.assertEqual(self.call(folder)[0], 5)
             self.assertEqual(self.call(export, "--policy", os.path.join(folder, "missing"))[0], 5)
             self.assertEqual(self.call(export, "--policy", export)[0], 5)

@@ -47,11 +47,22 @@ class Refused(Exception):
 
 
 class Unreadable(Exception):
-    """Exit code 5: a code of errors.md and a message."""
+    """A code of errors.md and a message."""
+
+    exit_code = 5
 
     def __init__(self, code, message, name="MalformedError"):
         Exception.__init__(self, message)
         self.code, self.message, self.name = code, message, name
+
+
+class Absent(Unreadable):
+    """There is nothing to verify."""
+
+    exit_code = 3
+
+    def __init__(self, message):
+        Unreadable.__init__(self, "not-found", message, "UnavailableError")
 
 
 def show(value, limit=120):
@@ -5125,7 +5136,7 @@ def open_source(path):
     try:
         source = open(path, "rb", buffering=1 << 20)
     except FileNotFoundError:
-        raise Unreadable("not-found", "no such file", "UnavailableError")
+        raise Absent("no such file")
     except OSError as error:
         raise Unreadable("storage-io", "cannot be read: %s" % error.strerror, "UnavailableError")
     try:
@@ -5158,7 +5169,9 @@ def recognise(head):
         return "package"
     if len(head) <= MAX_NOTE and b"\n\n\xe2\x80\x94 " in head and not head.startswith((b"c2sp.org/tlog-proof@", b"SQLite format 3\0")):
         return "checkpoint"
-    raise Unreadable("unrecognised-file", "neither receipt, export, checkpoint nor evidence package" if head else "an empty file")
+    if not head:
+        raise Absent("the file is empty")
+    raise Unreadable("unrecognised-file", "neither receipt, export, checkpoint nor evidence package")
 
 
 def first_line(source):
@@ -5276,16 +5289,16 @@ def main(argv=None):
         write(_ENCODE(report.as_json()) + "\n" if options.json else report.as_text())
         return report.exit_code
     except Unreadable as error:
-        code, message, name = error.code, error.message, error.name
+        code, message, name, exit_code = error.code, error.message, error.name, error.exit_code
     except KeyboardInterrupt:
         return 130
     except Exception as error:       # a defect of this program: never a verdict
-        code, message, name = "invariant-broken", "internal error: %s" % type(error).__name__, "FatalError"
+        code, message, name, exit_code = "invariant-broken", "internal error: %s" % type(error).__name__, "FatalError", 5
     if options.json:
         write(_ENCODE({"code": code, "message": message, "name": name}) + "\n")
     else:
-        write("%s: %s\nexit 5\n" % (code, message))
-    return 5
+        write("%s: %s\nexit %d\n" % (code, message, exit_code))
+    return exit_code
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-import { type FileHandle, open, readFile, realpath, rename, rm, stat } from "node:fs/promises";
+import { type FileHandle, open, readdir, readFile, realpath, rename, rm, stat } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
 import { ConflictError, MalformedError } from "../core/errors.ts";
 import type { Output } from "./output.ts";
@@ -80,12 +80,36 @@ export async function writeDocument(
       await writeAll(await open(target.path, "w"), pieces);
       return;
     }
+    await removeAbandoned(target.path);
     const draft = join(dirname(target.path), `.${basename(target.path)}.${process.pid}.tmp`);
     await writeAll(await open(draft, "w", options.mode), pieces)
       .then(() => rename(draft, target.path))
       .catch((error) => discard(draft, error));
   } catch (error) {
     throw withPath(error, file);
+  }
+}
+
+const ABANDONED_MS = 60_000;
+
+/** Removes drafts of this file whose process was killed: what is in them may have been erased since. Nothing fails if that fails. */
+async function removeAbandoned(path: string): Promise<void> {
+  const [folder, start] = [dirname(path), `.${basename(path)}.`];
+  for (const name of await readdir(folder).catch(() => [])) {
+    const pid = name.startsWith(start) ? /^([1-9][0-9]*)\.tmp$/.exec(name.slice(start.length))?.[1] : undefined;
+    if (pid === undefined || isRunning(Number(pid))) continue;
+    const draft = join(folder, name);
+    const written = (await stat(draft).catch(() => null))?.mtimeMs ?? Number.POSITIVE_INFINITY;
+    // The process may run where its number says nothing here: in a container, or on another machine.
+    if (Date.now() - written > ABANDONED_MS) await rm(draft, { force: true }).catch(() => {});
+  }
+}
+
+function isRunning(pid: number): boolean {
+  try {
+    return process.kill(pid, 0);
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code !== "ESRCH";
   }
 }
 

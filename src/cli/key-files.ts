@@ -8,7 +8,7 @@ import {
   type PemOptions,
   type Signer,
 } from "../keys/index.ts";
-import { readKeyFile } from "../keys/key-file.ts";
+import { ofKeyFile, readKeyFile } from "../keys/key-file.ts";
 import { modeWarning } from "../keys/state-directory.ts";
 import type { Context } from "./context.ts";
 
@@ -38,9 +38,11 @@ export function authorKeyFromFile(context: Context, file: string, passphraseEnv?
   const warning = modeWarning(file);
   if (warning !== undefined) context.out.warn(warning);
   const options = passphrase(passphraseEnv);
-  if (bytes[0] === 0x30) return authorSignerFromPkcs8(bytes, options);
-  const text = new TextDecoder().decode(bytes);
-  return text.trimStart().startsWith("{") ? authorSignerFromJwk(text) : authorSignerFromPem(text, options);
+  return ofKeyFile(file, () => {
+    if (bytes[0] === 0x30) return authorSignerFromPkcs8(bytes, options);
+    const text = new TextDecoder().decode(bytes);
+    return text.trimStart().startsWith("{") ? authorSignerFromJwk(text) : authorSignerFromPem(text, options);
+  });
 }
 
 const PASSPHRASE_ENV = "TALLYSTICK_KEY_PASSPHRASE";

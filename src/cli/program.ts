@@ -402,6 +402,7 @@ export function buildProgram(execute: Execute): Command {
     "print a completion script: bash, zsh, fish, pwsh",
     () => import("./commands/completion.ts"),
   ).argument("[shell]", "bash, zsh, fish or pwsh");
+  refuseRepetition(program);
   return program;
 }
 
@@ -539,6 +540,21 @@ function filterOptions(command: Command, { range }: { readonly range: boolean })
 
 function collect(value: string, previous: readonly string[] | undefined): readonly string[] {
   return [...(previous ?? []), value];
+}
+
+/** Of an option that is given again, all but the last would be passed over in silence. */
+function refuseRepetition(command: Command): void {
+  for (const option of command.options) {
+    const parse = option.parseArg;
+    if (option.isBoolean() || parse === collect) continue;
+    let isGiven = false;
+    option.argParser((value, previous: unknown) => {
+      if (isGiven) throw new InvalidArgumentError("It was given before.");
+      isGiven = true;
+      return parse === undefined ? value : parse(value, previous);
+    });
+  }
+  for (const child of command.commands) refuseRepetition(child);
 }
 
 const LEAF_INDEX = wholeNumber("a leaf index", 0);

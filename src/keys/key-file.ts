@@ -1,5 +1,5 @@
 import { readFileSync } from "node:fs";
-import { UnavailableError } from "../core/errors.ts";
+import { isTallystickError, type TallystickError, UnavailableError } from "../core/errors.ts";
 import type { Signer } from "../ledger/signer.ts";
 import { type PemOptions, readJwkText, readPem, readPkcs8 } from "./key-text.ts";
 import { logSignerOf } from "./local-signer.ts";
@@ -21,9 +21,21 @@ const KEY_FILE_BYTES_MAX: number = 64 * 1024;
  * `wrong-passphrase`. A file that group or others may read is a warning.
  */
 export function logSignerFromFile(file: string, options: PemOptions = {}): LoadedKey {
-  const key = readKeyBytes(readKeyFile(file, `key file ${file}`), options);
+  const bytes = readKeyFile(file, `key file ${file}`);
+  const signer = ofKeyFile(file, () => logSignerOf(readKeyBytes(bytes, options)));
   const warning = modeWarning(file);
-  return { signer: logSignerOf(key), warnings: warning === undefined ? [] : [warning] };
+  return { signer, warnings: warning === undefined ? [] : [warning] };
+}
+
+/** What is made of a key file: a message that it is malformed names it. */
+export function ofKeyFile<T>(file: string, read: () => T): T {
+  try {
+    return read();
+  } catch (error) {
+    if (isTallystickError(error) && error.code === "malformed-key")
+      (error as TallystickError).message = `key file ${file}: ${error.message}`;
+    throw error;
+  }
 }
 
 /** Bytes of a key file; `name` stands for it in messages. */

@@ -51,6 +51,10 @@ interface Marks {
 function judge(path: string, { applicationId, version, schemaRows }: Marks): Found {
   if (applicationId === APPLICATION_ID) {
     if (version === SCHEMA_VERSION) return "ledger";
+    if (version < SCHEMA_VERSION) {
+      const message = `${path}: its header says that it is of ledger schema ${version}, which no version of this package writes: it was changed`;
+      throw new UnavailableError("storage-corrupt", message, { details: { path, version } });
+    }
     const message = `${path}: expected ledger schema ${SCHEMA_VERSION}, got ${version}; open it with a newer version of this package`;
     throw new MalformedError("newer-format", message, { details: { path, version, supported: SCHEMA_VERSION } });
   }

@@ -308,6 +308,15 @@ describe("opening", () => {
     expect(stateOf()).toEqual(before);
   });
 
+  it("answers storage-corrupt for a schema that was never written", async () => {
+    await createAtRest(3);
+    tamper("PRAGMA user_version=0");
+    await expect(open()).rejects.toMatchObject({
+      code: "storage-corrupt",
+      message: expect.stringContaining("schema 0"),
+    });
+  });
+
   it("answers storage-corrupt for a truncated file", async () => {
     await createAtRest(300);
     truncateSync(path, 8_192);

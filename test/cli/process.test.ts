@@ -1,5 +1,14 @@
 import { type ChildProcess, execFileSync, spawnSync } from "node:child_process";
-import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  utimesSync,
+  writeFileSync,
+} from "node:fs";
 import { createRequire } from "node:module";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
@@ -34,6 +43,20 @@ function printed(child: ChildProcess, pattern: RegExp): Promise<void> {
     child.stderr?.on("data", look);
   });
 }
+
+describe("files that are written", () => {
+  it("removes what an earlier run of the same file left when it was killed, and nothing else", async () => {
+    await made();
+    const dead = spawnSync(process.execPath, ["-e", ""]).pid;
+    const [abandoned, fresh] = [`.e.jsonl.${dead}.tmp`, `.e.jsonl.${dead}1.tmp`];
+    const others = [`.e.jsonl.${process.pid}.tmp`, `.other.jsonl.${dead}.tmp`, ".e.jsonl.tmp", ".e.jsonl.notes.tmp"];
+    for (const name of [abandoned, fresh, ...others]) writeFileSync(join(place.dir, name), "an event\n");
+    for (const name of [abandoned, ...others]) utimesSync(join(place.dir, name), 1, 1);
+    expect((await run("export", "a.db", "--out", "e.jsonl")).code).toBe(0);
+    const left = readdirSync(place.dir).filter((name) => name.endsWith(".tmp"));
+    expect(left.sort()).toEqual([fresh, ...others].sort());
+  });
+});
 
 describe("interrupts", () => {
   it("closes the ledger and keeps what was read when a stream is interrupted", async () => {

@@ -439,7 +439,7 @@ describe.skipIf(CHROMIUM === null)(
       ]);
       expect(answers.map(({ exit, error }) => `${exit} ${error}`)).toEqual([
         "5 unrecognised-file",
-        "5 unrecognised-file",
+        "3 not-found",
         "5 newer-format",
         "5 malformed-policy",
       ]);

@@ -1,3 +1,4 @@
+import { statSync } from "node:fs";
 import { isTallystickError } from "../../core/errors.ts";
 import type { Event } from "../../core/event.ts";
 import { gitHistory, inspectGitRepository, sampleEvents } from "../../importers/index.ts";
@@ -34,6 +35,9 @@ export async function run(
   const how = { mode: "append", key: options.key, passphraseEnv: options.passphraseEnv } as const;
   const location = options.into ?? process.env.TALLYSTICK_LEDGER ?? "";
   if (location === "") throw new UsageError("into which ledger? Give --into LEDGER, or set TALLYSTICK_LEDGER");
+  // Before a ledger is made for it: a slip of the pen is no folder without history.
+  if (statSync(directory, { throwIfNoEntry: false })?.isDirectory() !== true)
+    throw new UsageError(`expected DIR to be a folder, got ${directory}`);
   return withLedger(context, location, how, async (ledger) => {
     const source = await sourceOf(context, ledger, directory);
     const progress = out.progress("importing");

@@ -81,12 +81,14 @@ export async function run(
   return signal.aborted ? EXIT.interrupted : exitCodeOf(report);
 }
 
-/** Where what was handed in to compare with is no checkpoint, which file that was. */
+/** Which file it was, where what was handed in to compare with is no checkpoint, or the policy is none. */
 function namingFile(error: unknown, options: VerifyCommandOptions): unknown {
-  if (!isTallystickError(error) || error.code !== "malformed-config") return error;
-  const { option } = error.details ?? {};
-  if (option !== "expect" && option !== "since") return error;
+  if (!isTallystickError(error)) return error;
   const known = error as TallystickError;
+  if (error.code === "malformed-policy" && options.policy !== undefined)
+    known.message = `--policy ${options.policy}: ${known.message}`;
+  const { option } = error.details ?? {};
+  if (error.code !== "malformed-config" || (option !== "expect" && option !== "since")) return error;
   known.message = known.message.replace(`${option}:`, `--${option} ${options[option]}:`);
   return known;
 }
