@@ -205,7 +205,7 @@ async function main() {
     return;
   }
   if (settings.list) {
-    for (const step of settings.steps) process.stdout.write(`${step.id}\n`);
+    for (const id of new Set(settings.steps.map((step) => step.id))) process.stdout.write(`${id}\n`);
     return;
   }
   const { full, rounds, steps, names, plan } = settings;

@@ -60,6 +60,20 @@ describe("the plan", () => {
     }
   });
 
+  it("runs what is short by turns with what it is compared with", () => {
+    const steps = createPlan({ full: true }).map(({ id }) => id);
+    const short = [
+      "bound-sqlite/batch/100k",
+      "tallystick/append-many/event/100k",
+      "tallystick/append-concurrent/event/100k",
+    ];
+    const turns = steps.filter((id) => short.includes(id));
+    expect(turns).toHaveLength(15);
+    for (let i = 0; i < turns.length; i += 3) expect(turns.slice(i, i + 3)).toEqual(short);
+    const makers = createPlan({ full: true }).flatMap(({ makes }) => makes ?? []);
+    expect(new Set(makers).size).toBe(makers.length);
+  });
+
   it("adds what a selected step uses, and refuses an unknown name", () => {
     const plan = createPlan({ full: false });
     const selected = selectSteps(plan, ["tallystick/verify/event"]).map((step) => step.id);

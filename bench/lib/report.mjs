@@ -56,7 +56,7 @@ export function formatMarkdown(result) {
     `# Benchmark of ${result.date}`,
     [
       `\`${result.command}\`, ${result.rounds} ${result.rounds === 1 ? "round" : "rounds"}, all cases interleaved, ${Math.round(result.seconds)} s.`,
-      `Figures are medians over the rounds; a ratio is the median of the rounds' ratios.`,
+      `Figures are medians over the runs, of which short cases have several a round; a ratio is the median of the ratios of runs that followed one another, where both sides have as many, else that of the medians.`,
     ].join(" "),
     [
       `Machine: ${machine.cpu}, ${machine.cpus} CPUs, ${machine.memoryGb} GB, ${machine.os}, ${machine.fileSystem}.`,

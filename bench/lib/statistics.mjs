@@ -4,7 +4,7 @@ import { median } from "./measure.mjs";
 export { median };
 
 /**
- * Ratio ours ÷ theirs. Where both ran in every round it is the median of the rounds' ratios, so that a machine that is
+ * Ratio ours ÷ theirs. Where both ran equally often, by turns, it is the median of the turns' ratios, so that a machine that is
  * slow for a while is slow for both; otherwise the ratio of the medians.
  */
 export function ratio(ours, theirs) {
