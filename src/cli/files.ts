@@ -130,7 +130,7 @@ export async function replaceable(file: string): Promise<{ readonly path: string
   if (found === null || found.isDirectory()) return { path, kind: "file" };
   if (!found.isFile()) return { path, kind: "device" };
   const start = await startOf(path);
-  const treasure = TREASURES.find(({ mark }) => start.includes(mark));
+  const treasure = TREASURES.find(({ mark }) => mark.test(start));
   if (treasure !== undefined)
     throw new ConflictError("already-exists", `${file}: ${treasure.what} is there, which is never replaced`);
   return { path, kind: "file" };
@@ -143,23 +143,26 @@ async function refuseCompanion(path: string, file: string): Promise<void> {
     throw new ConflictError("already-exists", `${file}: belongs to the database beside it, and is never written to`);
 }
 
-/** The first bytes of a file, one character each; nothing of one that cannot be read. */
+/** The first bytes of a file, as many as tell what it is, one character each; nothing of one that cannot be read. */
 async function startOf(path: string): Promise<string> {
   const handle = await open(path).catch(() => null);
   if (handle === null) return "";
   try {
-    const { buffer, bytesRead } = await handle.read({ buffer: Buffer.alloc(64) });
+    const { buffer, bytesRead } = await handle.read({ buffer: Buffer.alloc(START_BYTES) });
     return buffer.toString("latin1", 0, bytesRead);
   } finally {
     await handle.close();
   }
 }
 
+const START_BYTES = 4096;
 const SQLITE_MARK = "SQLite format 3\0";
 
+/** A JWK has its members in any order; what is private of it is `d`, or the seed of an ML-DSA key. */
 const TREASURES = [
-  { mark: SQLITE_MARK, what: "a database" },
-  { mark: " PRIVATE KEY-----", what: "a private key" },
+  { mark: new RegExp(`^${SQLITE_MARK}`), what: "a database" },
+  { mark: /^.{0,40} PRIVATE KEY-----/s, what: "a private key" },
+  { mark: /^\s*\{(?=.*"kty"\s*:)(?=.*"(?:d|priv)"\s*:)/s, what: "a private key" },
 ] as const;
 
 const WRITE_UNITS = 256 * 1024;
