@@ -1,3 +1,4 @@
+import { hexDigit } from "./core/encoding.ts";
 import { ENTRY_BYTES_MAX } from "./core/entry-layout.ts";
 import { writeText } from "./core/hash.ts";
 import { SALT_BYTES } from "./core/limits.ts";
@@ -22,10 +23,6 @@ const LEAF_BYTES = 32;
 const LEAF_UNITS = 2 * LEAF_BYTES;
 const ENTRIES_AT = LEAVES_AT + PART_ENTRIES * LEAF_UNITS;
 const DATA_AT = ENTRIES_AT + PART_ENTRIES * ENTRY_BYTES_MAX;
-
-/** By unit. */
-const HEX_VALUES: Uint8Array = new Uint8Array(256);
-for (const [value, digit] of [..."0123456789abcdef"].entries()) HEX_VALUES[digit.charCodeAt(0)] = value;
 
 const LAST = 1;
 const ABANDONED = 2;
@@ -145,7 +142,7 @@ export class BulkPart {
     const hashes = new Uint8Array(this.entries * LEAF_BYTES);
     for (let i = 0; i < hashes.length; i++) {
       const at = LEAVES_AT + 2 * i;
-      hashes[i] = (HEX_VALUES[bytes[at]!]! << 4) | HEX_VALUES[bytes[at + 1]!]!;
+      hashes[i] = (hexDigit(bytes[at]!) << 4) | hexDigit(bytes[at + 1]!);
     }
     return hashes;
   }

@@ -59,7 +59,8 @@ export function isHexText(text: string): boolean {
   return true;
 }
 
-function hexDigit(unit: number): number {
+/** Value of a unit that is 0-9 or a-f; −1 for any other. */
+export function hexDigit(unit: number): number {
   return unit < 0x80 ? HEX_DIGITS[unit]! : -1;
 }
 

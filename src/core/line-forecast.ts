@@ -1,6 +1,6 @@
 import { allocateScratch } from "#hash-platform";
 import { commitBody } from "./commitment.ts";
-import { encodeUtf8 } from "./encoding.ts";
+import { encodeUtf8, hexDigit } from "./encoding.ts";
 import { EntryForecast } from "./entry-forecast.ts";
 import { ENTRY_BYTES_MAX } from "./entry-layout.ts";
 import { outlineEvent } from "./event-outline.ts";
@@ -31,10 +31,6 @@ const QUOTE = 0x22;
 const BACKSLASH = 0x5c;
 /** From the end of the event. */
 const SALT_LINE_BYTES = SALT_LABEL.length + 2 * SALT_BYTES + LINE_END.length;
-
-/** By unit; lower case, as salts are written. */
-const HEX_VALUES: Uint8Array = new Uint8Array(256).fill(0xff);
-for (const [value, digit] of [..."0123456789abcdef"].entries()) HEX_VALUES[digit.charCodeAt(0)] = value;
 
 /**
  * Recognizes the many lines of an export that are exactly what must come next: an entry of scheme `event` that follows the one before it, with
@@ -95,10 +91,9 @@ export class LineForecast {
 
   private readSalt(line: Uint8Array, start: number): boolean {
     for (let i = 0; i < SALT_BYTES; i++) {
-      const high = HEX_VALUES[line[start + 2 * i]!]!;
-      const low = HEX_VALUES[line[start + 2 * i + 1]!]!;
-      if ((high | low) > 0xf) return false;
-      this.salt[i] = (high << 4) | low;
+      const value = (hexDigit(line[start + 2 * i]!) << 4) | hexDigit(line[start + 2 * i + 1]!);
+      if (value < 0) return false;
+      this.salt[i] = value;
     }
     return true;
   }
